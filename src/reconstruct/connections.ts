@@ -1,0 +1,149 @@
+/**
+ * Packets -> connections and directions, the way conntrack does it: by tuples, followed through their rewrites. A reply has
+ * the reverse of a tuple its request had at some hook; an ICMP error quotes a packet of the connection it belongs to.
+ */
+import type { PacketHeader, Tuple } from '../model.ts';
+import { reversed } from './identity.ts';
+
+export interface Seen {
+  header: PacketHeader;
+  /** Every tuple the packet had on its way, the first one first. */
+  tuples: Tuple[];
+}
+
+export interface Connection {
+  index: number;
+  protocol: string;
+  /** As the client sent its first packet. */
+  original: Tuple;
+  icmpId?: number;
+  /** Sequence number of the SYN, where known. */
+  initial?: number;
+  closed: boolean;
+}
+
+export type Direction = 'request' | 'reply';
+
+export interface Assigned {
+  connection: Connection;
+  direction: Direction;
+}
+
+/** Who speaks first, where the packet itself does not tell: addresses that Services have are asked, not asking. */
+export type IsServer = (address: string, port: number | undefined) => boolean;
+
+export class ConnectionTable {
+  readonly all: Connection[] = [];
+  private readonly forward = new Map<string, Connection>();
+  private readonly backward = new Map<string, Connection>();
+  private readonly byQuote = new Map<string, Assigned>();
+  private readonly isServer: IsServer;
+  constructor(isServer: IsServer) {
+    this.isServer = isServer;
+  }
+
+  assign(seen: Seen): Assigned {
+    const found = this.quoted(seen.header) ?? this.known(seen);
+    const assigned = found && !this.isNewSyn(seen.header, found) ? found : this.open(seen);
+    this.learn(seen, assigned);
+    return assigned;
+  }
+
+  /** An ICMP error belongs to the connection of the packet it quotes, and answers the one who sent that. */
+  private quoted(header: PacketHeader): Assigned | undefined {
+    const inner = header.icmp?.inner;
+    const hit = inner ? this.lookUp(inner, inner.tuple) : undefined;
+    const quote = header.icmp?.quoted ?? (inner ? { protocol: inner.protocol, id: inner.id ?? 0, length: inner.length ?? 0 } : undefined);
+    const byId = quote && quote.id !== 0 ? this.byQuote.get(`${quote.protocol} ${quote.id} ${quote.length}`) : undefined;
+    const about = hit ?? byId;
+    return about && { connection: about.connection, direction: about.direction === 'request' ? 'reply' : 'request' };
+  }
+
+  private known(seen: Seen): Assigned | undefined {
+    for (const tuple of seen.tuples) {
+      const hit = this.lookUp(seen.header, tuple);
+      if (hit) return hit;
+    }
+    return undefined;
+  }
+
+  private lookUp(header: PacketHeader, tuple: Tuple): Assigned | undefined {
+    const key = keyOf(header, tuple);
+    const request = this.forward.get(key);
+    const reply = this.backward.get(key);
+    // A hairpin's own address is both ends of it: what kind of packet it is decides then.
+    if (request && reply && request === reply) return { connection: request, direction: answers(header) ? 'reply' : 'request' };
+    if (request && !answersOnly(header)) return { connection: request, direction: 'request' };
+    return reply && !asksOnly(header) ? { connection: reply, direction: 'reply' } : undefined;
+  }
+
+  /** The same ports used again: another initial sequence number, or a SYN after the connection's end. */
+  private isNewSyn(header: PacketHeader, found: Assigned): boolean {
+    if (header.tcp?.flags !== 'SYN' || found.direction === 'reply') return false;
+    const { initial, closed } = found.connection;
+    const seq = header.tcp.seq;
+    return initial !== undefined && seq !== undefined ? initial !== seq : closed;
+  }
+
+  private open(seen: Seen): Assigned {
+    const { header } = seen;
+    const first = seen.tuples[0] as Tuple;
+    const direction = this.directionOf(header, first);
+    const connection: Connection = {
+      index: this.all.length,
+      protocol: header.protocol,
+      original: direction === 'request' ? first : reversed(seen.tuples.at(-1) as Tuple),
+      closed: false,
+    };
+    if (header.icmp?.id !== undefined) connection.icmpId = header.icmp.id;
+    if (header.tcp?.flags === 'SYN' && header.tcp.seq !== undefined) connection.initial = header.tcp.seq;
+    this.all.push(connection);
+    return { connection, direction };
+  }
+
+  private directionOf(header: PacketHeader, tuple: Tuple): Direction {
+    if (asksOnly(header)) return 'request';
+    if (answersOnly(header)) return 'reply';
+    if (this.isServer(tuple.dst, tuple.dport)) return 'request';
+    return this.isServer(tuple.src, tuple.sport) ? 'reply' : 'request';
+  }
+
+  private learn(seen: Seen, { connection, direction }: Assigned): void {
+    const { header } = seen;
+    if (/\b(FIN|RST)\b/.test(header.tcp?.flags ?? '')) connection.closed = true;
+    // What an error is about is not what its own addresses say.
+    if (isError(header)) return;
+    for (const tuple of seen.tuples) {
+      this.forward.set(keyOf(header, direction === 'request' ? tuple : reversed(tuple)), connection);
+      this.backward.set(keyOf(header, direction === 'request' ? reversed(tuple) : tuple), connection);
+    }
+    if ((header.id ?? 0) !== 0) this.byQuote.set(`${header.protocol} ${header.id} ${header.length ?? 0}`, { connection, direction });
+  }
+}
+
+function keyOf(header: PacketHeader, tuple: Tuple): string {
+  return `${header.protocol} ${tuple.src} ${tuple.sport ?? ''} ${tuple.dst} ${tuple.dport ?? ''} ${header.icmp?.id ?? ''}`;
+}
+
+function asksOnly(header: PacketHeader): boolean {
+  return header.tcp?.flags === 'SYN' || isEcho(header, 8, 128);
+}
+
+function answersOnly(header: PacketHeader): boolean {
+  return header.tcp?.flags === 'SYN ACK' || isEcho(header, 0, 129);
+}
+
+function answers(header: PacketHeader): boolean {
+  return answersOnly(header) || /\bRST\b/.test(header.tcp?.flags ?? '');
+}
+
+function isEcho(header: PacketHeader, v4: number, v6: number): boolean {
+  return (header.protocol === 'icmp' && header.icmp?.type === v4) || (header.protocol === 'icmpv6' && header.icmp?.type === v6);
+}
+
+/** Destination unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792); ICMPv6 types below 128 (RFC 4443). */
+export function isError(header: PacketHeader): boolean {
+  const type = header.icmp?.type;
+  if (type === undefined) return false;
+  return header.protocol === 'icmp' ? [3, 4, 5, 11, 12].includes(type) : type < 128;
+}

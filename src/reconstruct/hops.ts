@@ -1,0 +1,297 @@
+/**
+ * A base chain's events -> hops, checked against the rules: every line must be one the kernel can write after the line
+ * before it. Where it cannot, something is missing, and a gap says what and how we know.
+ * Model: net/ipv4/netfilter/ip_tables.c ipt_do_table(), net/netfilter/nf_tables_core.c nft_do_chain().
+ */
+import type { Chain, Hop, PacketHeader, TraceEvent } from '../model.ts';
+import { isNftText, type RuleBook } from '../rules/book.ts';
+import { type Effect, verdictText } from '../rules/effect.ts';
+import { evaluateRule, type PacketFacts } from '../rules/evaluate.ts';
+import { OWN_TABLE } from '../rules/locate.ts';
+import { type Resolved, resolve } from '../rules/resolve.ts';
+import type { Segment } from './pass.ts';
+
+export interface SegmentWalk {
+  hops: Hop[];
+  /** How the base chain ended; `open` where nothing says so. */
+  end: 'accept' | 'drop' | 'reject' | 'open' | 'unknown';
+  /** Why the rules given are not those the packet met. */
+  mismatches: string[];
+  gaps: number;
+  /** The packet's mark when it left, if the trace tells. */
+  mark: number | undefined;
+}
+
+export interface WalkContext {
+  book: RuleBook;
+  /** Conntrack state of the packet, where evidence tells it. */
+  state: string | undefined;
+  mark: number | undefined;
+  original: PacketHeader['tuple'] | undefined;
+  /** The header before this segment, for segments that lost theirs. */
+  header: PacketHeader;
+  sourceNames: string[];
+  /** nft monitor opens every base chain with the packet's header; xtables-monitor does not. */
+  headerExpected: boolean;
+}
+
+interface Frame {
+  chain: string;
+  /** Number of the rule last met, 0 at the start; undefined where the trace gave no number. */
+  at: number | undefined;
+  rules: Chain | undefined;
+}
+
+export function walkSegment(segment: Segment, context: WalkContext): SegmentWalk {
+  const walk = new Walk(segment, context);
+  for (const event of segment.events) walk.event(event);
+  return walk.finish();
+}
+
+class Walk {
+  private readonly hops: Hop[] = [];
+  private readonly mismatches: string[] = [];
+  private readonly frames: Frame[] = [];
+  private gaps = 0;
+  private effect: Effect | undefined;
+  private called: { chain: string; goto: boolean } | undefined;
+  private ended = false;
+  private mark: number | undefined;
+  private newest: TraceEvent | undefined;
+  private readonly segment: Segment;
+  private readonly context: WalkContext;
+
+  constructor(segment: Segment, context: WalkContext) {
+    this.segment = segment;
+    this.context = context;
+    this.mark = context.mark;
+    this.frames.push(this.frame(segment.base ?? '?'));
+    const first = segment.events[0];
+    if (context.headerExpected && !segment.header) this.gap(`the packet line of chain ${segment.base ?? '?'} is missing`);
+    if (first && first.backend === 'legacy' && first.chain !== segment.base) {
+      this.frames.push({ ...this.frame(first.chain), at: undefined });
+      this.gap(`the lines that led to chain ${first.chain} are missing`);
+    }
+  }
+
+  event(event: TraceEvent): void {
+    this.newest = event;
+    if (event.backend === 'legacy') this.mark = event.mark ?? 0;
+    if (event.kind === 'packet') return this.add(event, { effect: { kind: 'continue' } });
+    this.enter(event);
+    const frame = this.frames[this.frames.length - 1] as Frame;
+    const resolved = resolve(event, this.context.book, this.facts(event), frame.at ?? 0);
+    if (resolved.mismatch !== undefined && !this.isInjectionShift(event, resolved)) this.mismatches.push(resolved.mismatch);
+    this.checkSkipped(frame, resolved, event);
+    this.add(event, resolved);
+    this.apply(event, resolved, frame);
+  }
+
+  finish(): SegmentWalk {
+    const end = this.ended ? endOf(this.effect) : this.openEnd();
+    if (end === 'open') this.gap(`the verdict of chain ${this.segment.base ?? '?'} is missing: the trail ends inside it`);
+    return { hops: this.hops, end, mismatches: this.mismatches, gaps: this.gaps, mark: this.mark };
+  }
+
+  /** Makes the event's chain the current one, and says what is missing if the kernel could not have come there from here. */
+  private enter(event: TraceEvent): void {
+    if (this.ended) this.reopen();
+    const current = this.frames[this.frames.length - 1];
+    const called = this.called;
+    this.called = undefined;
+    if (called?.chain === event.chain) return this.call(called);
+    if (called && this.mustSpeak(called.chain)) this.gap(`the lines of chain ${called.chain} are missing: it was called and wrote nothing`);
+    if (current?.chain === event.chain && !this.goesBack(current, event)) return;
+    const known = this.frames.findLastIndex(frame => frame.chain === event.chain);
+    if (known >= 0 && known < this.frames.length - 1) return this.returnTo(known);
+    this.gap(`the line of the rule that sent the packet to ${event.chain} is missing`);
+    this.frames.push(this.frame(event.chain));
+  }
+
+  private call(called: { chain: string; goto: boolean }): void {
+    if (called.goto) this.frames.pop();
+    this.frames.push(this.frame(called.chain));
+  }
+
+  /** Legacy writes a line at every chain's end; nft of today does not, and only its rules can be missed. */
+  private mustSpeak(chain: string): boolean {
+    if (this.segment.events[0]?.backend === 'legacy') return true;
+    return this.surelyMatching({ chain, at: 0, rules: this.chainOf(chain) }, undefined) !== undefined;
+  }
+
+  private goesBack(frame: Frame, event: TraceEvent): boolean {
+    return frame.at !== undefined && event.number !== undefined && event.number <= frame.at;
+  }
+
+  private returnTo(index: number): void {
+    const left = this.frames.splice(index + 1);
+    if (this.segment.events[0]?.backend === 'legacy') {
+      // A frame is left by its own end or by RETURN, and was then taken off; without rules any rule may have been a RETURN.
+      if (this.effect?.kind !== 'unknown') this.gap(`the end of chain ${left.at(-1)?.chain} is missing`);
+      return;
+    }
+    for (const frame of left.reverse()) {
+      const missed = this.surelyMatching(frame, undefined);
+      if (missed) this.gap(missed);
+    }
+  }
+
+  /** Rules between the last line and this one that by their conditions must have matched, and would have written a line. */
+  private checkSkipped(frame: Frame, resolved: Resolved, event: TraceEvent): void {
+    if (resolved.mismatch !== undefined || resolved.number === undefined) return;
+    frame.rules ??= resolved.chain;
+    const missed = this.surelyMatching(frame, resolved.number, event);
+    if (missed) this.gap(missed);
+  }
+
+  private surelyMatching(frame: Frame, before: number | undefined, event = this.newest): string | undefined {
+    const { rules, at } = frame;
+    if (!rules || at === undefined || !event) return undefined;
+    const sets = this.setsOf(frame.chain);
+    for (const rule of rules.rules.slice(at, before === undefined ? undefined : before - 1)) {
+      // ip_tables sets the mark after it has looked whether to log the line; nf_tables looks afterwards.
+      if (rule.target === 'TRACE' && event.backend === 'legacy') continue;
+      if (evaluateRule(rule, this.facts(event), sets).result === true) return `rule ${rule.number} of ${frame.chain} must have matched, but its line is missing: ${rule.text}`;
+    }
+    return undefined;
+  }
+
+  private apply(event: TraceEvent, resolved: Resolved, frame: Frame): void {
+    const { effect } = resolved;
+    this.effect = effect;
+    frame.at = resolved.number ?? (event.backend === 'legacy' ? event.number : undefined);
+    if (event.backend === 'nft') this.followMark(event, resolved);
+    if (effect.kind === 'jump' || effect.kind === 'goto') this.called = { chain: effect.chain, goto: effect.kind === 'goto' };
+    else if (effect.kind === 'return') this.leave(event);
+    else if (effect.kind === 'accept' || effect.kind === 'drop' || effect.kind === 'reject') this.ended = true;
+    else if (event.kind === 'policy') this.ended = true;
+    else if (effect.kind === 'unknown') this.called = this.guessCall(event);
+  }
+
+  /** RETURN in a base chain goes to its policy, which writes a line of its own. */
+  private leave(event: TraceEvent): void {
+    if (this.frames.length > 1) this.frames.pop();
+    else if (event.kind === 'return' && this.segment.base === undefined) this.frames.pop();
+  }
+
+  /** Without rules, a line of another chain right after a rule's line means that the rule called it. */
+  private guessCall(event: TraceEvent): { chain: string; goto: boolean } | undefined {
+    const next = this.segment.events[this.segment.events.indexOf(event) + 1];
+    const called = next && next.chain !== event.chain && !this.frames.some(frame => frame.chain === next.chain);
+    return called ? { chain: next.chain, goto: false } : undefined;
+  }
+
+  /** nft tells the mark only at a chain's end; between a rule that set it and that line nobody knows it. */
+  private followMark(event: TraceEvent, resolved: Resolved): void {
+    if (event.kind === 'policy' || event.kind === 'return') this.mark = event.mark ?? 0;
+    else if (resolved.rule?.target === 'MARK') this.mark = undefined;
+  }
+
+  /** A line after a verdict that ends the chain: the rule was not the one we took it for. */
+  private reopen(): void {
+    this.ended = false;
+    this.mismatches.push(`the packet went on behind a rule that ends ${this.segment.table}`);
+  }
+
+  private openEnd(): 'open' | 'unknown' {
+    return this.effect?.kind === 'unknown' ? 'unknown' : 'open';
+  }
+
+  /** Numbers in raw count the tracer's own rules, which a snapshot taken before or after the trace does not have. */
+  private isInjectionShift(event: TraceEvent, resolved: Resolved): boolean {
+    return event.table === 'raw' && event.backend === 'legacy' && !resolved.chain?.rules.some(rule => rule.target === 'TRACE');
+  }
+
+  private frame(chain: string): Frame {
+    return { chain, at: 0, rules: this.chainOf(chain) };
+  }
+
+  private refs(chain: string) {
+    const first = this.segment.events[0] as TraceEvent;
+    return this.context.book.chain(first.backend, this.segment.family, this.segment.table, chain);
+  }
+
+  private chainOf(chain: string): Chain | undefined {
+    const refs = this.refs(chain);
+    const save = refs.filter(ref => !isNftText(ref.table));
+    const best = (save.length > 0 ? save : refs)[0];
+    // Of several snapshots that differ none is surely the one the packet met.
+    return refs.every(ref => ref.chain.rules.length === best?.chain.rules.length) ? best?.chain : undefined;
+  }
+
+  private setsOf(chain: string) {
+    const table = this.refs(chain)[0]?.table;
+    return table ? this.context.book.sets(table) : () => undefined;
+  }
+
+  private facts(event: TraceEvent): PacketFacts {
+    const header = event.header ?? this.segment.header ?? this.context.header;
+    const where = event.header ? event : (this.segment.events[0] as TraceEvent);
+    return {
+      family: header.family,
+      protocol: header.protocol,
+      tuple: header.tuple,
+      in: where.in,
+      out: where.out,
+      physIn: where.physIn,
+      physOut: where.physOut,
+      mark: this.mark,
+      tcpFlags: header.tcp?.flags,
+      icmpType: header.icmp?.type,
+      icmpCode: header.icmp?.code,
+      state: this.context.state,
+      original: this.context.original,
+    };
+  }
+
+  private add(event: TraceEvent, resolved: Resolved): void {
+    const { rule, effect } = resolved;
+    const hop: Hop = { ...this.place(event), event: event.kind === 'conntrack' ? 'packet' : event.kind };
+    const number = resolved.number ?? event.number;
+    if (event.kind !== 'packet' && number !== undefined && number > 0) hop.rule = number;
+    const handle = event.handle ?? rule?.handle;
+    if (handle !== undefined) hop.handle = handle;
+    if (rule && rule.text !== '') hop.text = rule.text;
+    if (rule?.comment !== undefined) hop.comment = rule.comment;
+    const verdict = event.kind === 'packet' ? undefined : verdictText(effect);
+    if (verdict !== undefined) hop.verdict = verdict;
+    if (rule?.target !== undefined && verdict !== rule.target && !verdict?.endsWith(` ${rule.target}`)) hop.target = rule.target;
+    if (resolved.mismatch !== undefined && !this.isInjectionShift(event, resolved)) hop.uncertain = true;
+    this.hops.push(hop);
+  }
+
+  private gap(text: string): void {
+    const event = this.newest ?? (this.segment.events[0] as TraceEvent);
+    this.gaps++;
+    this.hops.push({ ...this.place(event), event: 'gap', text });
+  }
+
+  private place(event: TraceEvent): Omit<Hop, 'event'> {
+    const header = event.header ?? this.segment.header ?? this.context.header;
+    const where = event.header ? event : (this.segment.events.find(e => e.header) ?? event);
+    const hop: Omit<Hop, 'event'> = {
+      hook: this.segment.hook,
+      table: this.segment.table,
+      chain: event.chain,
+      backend: event.backend,
+      family: header.family,
+      tuple: header.tuple,
+      depth: Math.max(0, this.frames.length - 1),
+      evidence: [`${this.context.sourceNames[event.source] ?? event.source}:${event.line}`],
+    };
+    if (where.in !== undefined) hop.in = where.in;
+    if (where.out !== undefined) hop.out = where.out;
+    if (where.physIn !== undefined) hop.physIn = where.physIn;
+    if (where.physOut !== undefined) hop.physOut = where.physOut;
+    const mark = event.backend === 'legacy' ? event.mark : event.kind === 'policy' ? event.mark : undefined;
+    if (mark !== undefined && mark !== 0) hop.mark = mark;
+    if (OWN_TABLE.test(hop.table)) hop.owner = 'trace-svc';
+    return hop;
+  }
+}
+
+function endOf(effect: Effect | undefined): SegmentWalk['end'] {
+  if (effect?.kind === 'accept' || effect?.kind === 'drop' || effect?.kind === 'reject') return effect.kind;
+  // The policy's line is there, but no rules to say what the policy is.
+  return 'unknown';
+}
