@@ -60,8 +60,9 @@ export interface PacketHeader {
 
 export type EventKind = 'packet' | 'rule' | 'return' | 'policy' | 'conntrack';
 
-/** One line of a trace, whichever kernel interface it came through. */
-export interface TraceEvent {
+/** Where in the rules a line was written. Lines that say the same share one, so that `id` stands for all of it. */
+export interface TracePoint {
+  id: number;
   backend: Backend;
   /** The table's family; an `inet` table sees packets of both. */
   family: TableFamily;
@@ -81,11 +82,23 @@ export interface TraceEvent {
   rule?: Rule;
   /** nft: lower-case verdict with its chain: `accept`, `drop`, `jump KUBE-SERVICES`. */
   verdict?: string;
-  header?: PacketHeader;
+}
+
+/** The interfaces a packet had at a hook. Shared like TracePoint. */
+export interface Via {
+  id: number;
   in?: string;
   out?: string;
   physIn?: string;
   physOut?: string;
+}
+
+/** One line of a trace, whichever kernel interface it came through. */
+export interface TraceEvent {
+  point: TracePoint;
+  via: Via;
+  /** Legacy: on every line. nft: on the line that dumps it. One text has one header object where lines follow each other. */
+  header?: PacketHeader;
   mark?: number;
   /** nft's id of the skb. A hint only: one packet may have several, and several packets one. */
   traceId?: string;
@@ -236,6 +249,8 @@ export interface Probe {
   httpStatus?: number;
   /** Who answered or complained, where the program names it (ping's `From …`). */
   from?: string;
+  /** Where the question was asked more than once: how often, and where each ended. Not all need be among the journeys. */
+  connections?: { total: number; endpoints: { to: string; count: number; pod?: string }[] };
 }
 
 // ---- Kubernetes objects, only what we read --------------------------------------------------------------------------

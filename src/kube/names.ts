@@ -80,7 +80,8 @@ export function nameChains(objects: KubeObjects): Map<string, NamedChain> {
   for (const service of objects.services)
     for (const port of service.ports) {
       nameServiceChains(chains, service, port);
-      for (const endpoint of objects.endpoints) if (serves(endpoint, service, port)) nameEndpointChains(chains, service, port, endpoint);
+      for (const endpoint of objects.endpoints)
+        if (serves(endpoint, service, port)) nameEndpointChains(chains, service, port, endpoint);
     }
   return chains;
 }
@@ -108,7 +109,12 @@ function nameServiceChains(chains: Map<string, NamedChain>, service: Service, po
   for (const role of NFT_PREFIXES) chains.set(nftablesChain(`${role}-`, nftBase(service, port)), named(role));
 }
 
-function nameEndpointChains(chains: Map<string, NamedChain>, service: Service, port: ServicePort, endpoint: Endpoint): void {
+function nameEndpointChains(
+  chains: Map<string, NamedChain>,
+  service: Service,
+  port: ServicePort,
+  endpoint: Endpoint,
+): void {
   const named: NamedChain = {
     role: 'endpoint',
     namespace: service.namespace,
@@ -125,7 +131,8 @@ function nameEndpointChains(chains: Map<string, NamedChain>, service: Service, p
   chains.set(nftablesChain('endpoint-', nftEndpointBase(nftBase(service, port), endpoint)), named);
 }
 
-const NFT_NAME = /^(service|local|external|firewall|endpoint)-[A-Z2-7]{8}-([^/]+)\/([^/]+)\/(tcp|udp|sctp)\/([^/]*?)(?:__(.+)\/(\d+))?$/;
+const NFT_NAME =
+  /^(service|local|external|firewall|endpoint)-[A-Z2-7]{8}-([^/]+)\/([^/]+)\/(tcp|udp|sctp)\/([^/]*?)(?:__(.+)\/(\d+))?$/;
 
 /** An nftables-mode chain's name says in plain text whose it is. */
 export function readNftName(chain: string): NamedChain | undefined {
@@ -134,7 +141,11 @@ export function readNftName(chain: string): NamedChain | undefined {
   const [, role, namespace = '', service = '', protocol = '', portName = '', address, port] = parts;
   const named: NamedChain = { role: role as ChainRole, namespace, service, protocol, portName, known: 'name' };
   // An IPv6 address has its colons written as dots: eight or fewer groups, not four of decimal digits.
-  if (address !== undefined) named.endpoint = { address: /^\d+\.\d+\.\d+\.\d+$/.test(address) ? address : address.replaceAll('.', ':'), port: Number(port) };
+  if (address !== undefined)
+    named.endpoint = {
+      address: /^\d+\.\d+\.\d+\.\d+$/.test(address) ? address : address.replaceAll('.', ':'),
+      port: Number(port),
+    };
   return named;
 }
 
@@ -144,7 +155,16 @@ export function readComment(comment: string, target: string): NamedChain | undef
   const prefix = /^KUBE-(SVC|SVL|FW|EXT|XLB|SEP)-/.exec(target)?.[1];
   if (!parts || !prefix) return undefined;
   const [, namespace = '', service = '', portName = ''] = parts;
-  const role: ChainRole = prefix === 'SEP' ? 'endpoint' : prefix === 'SVC' ? 'service' : prefix === 'SVL' ? 'local' : prefix === 'FW' ? 'firewall' : 'external';
+  const role: ChainRole =
+    prefix === 'SEP'
+      ? 'endpoint'
+      : prefix === 'SVC'
+        ? 'service'
+        : prefix === 'SVL'
+          ? 'local'
+          : prefix === 'FW'
+            ? 'firewall'
+            : 'external';
   return { role, namespace, service, portName, protocol: '', known: 'comment' };
 }
 

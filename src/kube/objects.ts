@@ -20,7 +20,9 @@ export function readObjects(value: unknown): KubeObjects | undefined {
 function itemsOf(value: unknown): Json[] | undefined {
   if (Array.isArray(value)) return value.filter(isJson);
   if (!isJson(value) || typeof value.kind !== 'string') return undefined;
-  return value.kind.endsWith('List') ? list(value.items).map(item => ({ kind: (value.kind as string).slice(0, -4), ...item })) : [value];
+  return value.kind.endsWith('List')
+    ? list(value.items).map(item => ({ kind: (value.kind as string).slice(0, -4), ...item }))
+    : [value];
 }
 
 function readObject(item: Json, objects: KubeObjects): void {
@@ -93,7 +95,11 @@ function readSlice(slice: Json): Endpoint[] {
   // A selectorless Service's slice made by hand may lack `ports`; then it has no port to send to.
   return list(slice.endpoints).flatMap(endpoint =>
     list(slice.ports).flatMap(port =>
-      typeof port.port !== 'number' ? [] : addresses(endpoint.addresses).map(address => endpointOf(endpoint, port, address, text(metadata.namespace) || 'default', service)),
+      typeof port.port !== 'number'
+        ? []
+        : addresses(endpoint.addresses).map(address =>
+            endpointOf(endpoint, port, address, text(metadata.namespace) || 'default', service),
+          ),
     ),
   );
 }
@@ -126,7 +132,11 @@ function readEndpoints(item: Json, objects: KubeObjects): Endpoint[] {
   if (objects.endpoints.some(e => e.namespace === namespace && e.service === service)) return [];
   return list(item.subsets).flatMap(subset =>
     list(subset.ports).flatMap(port =>
-      list(subset.addresses).flatMap(entry => addresses([entry.ip]).map(address => endpointOf({ ...entry, conditions: {} }, port, address, namespace, service))),
+      list(subset.addresses).flatMap(entry =>
+        addresses([entry.ip]).map(address =>
+          endpointOf({ ...entry, conditions: {} }, port, address, namespace, service),
+        ),
+      ),
     ),
   );
 }

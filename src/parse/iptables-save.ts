@@ -21,7 +21,13 @@ export function parseIptablesSave(text: string, source: string): Ruleset[] {
     const generated = GENERATED.exec(line);
     if (generated) header = readGenerated(generated);
     else if (/^\*[a-z]{2,20}$/.test(line)) {
-      const table: Table = { backend: header.backend ?? 'legacy', family: 'ip', name: line.slice(1), chains: new Map(), sets: new Map() };
+      const table: Table = {
+        backend: header.backend ?? 'legacy',
+        family: 'ip',
+        name: line.slice(1),
+        chains: new Map(),
+        sets: new Map(),
+      };
       current = { table, header, unrecognised: [] };
       found.push(current);
     } else if (line === 'COMMIT') current = undefined;
@@ -38,7 +44,10 @@ function readGenerated(parts: RegExpExecArray): Header {
   return { family: parts[1] === 'ip6tables' ? 'ip6' : 'ip', backend: nft ? 'nft' : 'legacy' };
 }
 
-function group(found: { table: Table; header: Header; unrecognised: Ruleset['unrecognised'] }[], source: string): Ruleset[] {
+function group(
+  found: { table: Table; header: Header; unrecognised: Ruleset['unrecognised'] }[],
+  source: string,
+): Ruleset[] {
   const sets = new Map<string, Ruleset>();
   for (const { table, header, unrecognised } of found) {
     table.family = header.family ?? familyOfRules(table);
@@ -47,7 +56,13 @@ function group(found: { table: Table; header: Header; unrecognised: Ruleset['unr
     const existing = sets.get(key);
     // The same table again is a second snapshot, not more of the first.
     const target = existing && !existing.tables.some(t => t.name === table.name) ? existing : undefined;
-    const ruleset = target ?? { source, backend: table.backend, backendKnown: header.backend !== undefined, tables: [], unrecognised: [] };
+    const ruleset = target ?? {
+      source,
+      backend: table.backend,
+      backendKnown: header.backend !== undefined,
+      tables: [],
+      unrecognised: [],
+    };
     ruleset.tables.push(table);
     ruleset.unrecognised.push(...unrecognised);
     sets.set(target ? key : existing ? `${key} ${sets.size}` : key, ruleset);

@@ -21,15 +21,40 @@ export interface KernelMessage {
 
 export function readKernelMessage(line: string): KernelMessage {
   const clean = withoutColour(line);
-  const json = clean.charCodeAt(0) === 123 || clean.includes('"MESSAGE"') ? journalMessage(clean) : undefined;
-  if (json) return json;
   const trace = clean.indexOf(TRACE_MARK);
+  const first = clean.charCodeAt(0);
+  const json = first === 123 || first === 34 || first === 32 || first === 9 ? journalMessage(clean) : undefined;
+  if (json) return json;
   const before = trace < 0 ? clean.slice(0, 80) : clean.slice(0, trace);
   const kmsg = KMSG.exec(before);
   if (kmsg) return { text: clean, trace, at: Number(kmsg[2]), sequence: Number(kmsg[1]), times: 1 };
   const repeated = trace < 0 ? undefined : REPEATED.exec(before);
-  if (repeated) return { text: withoutBracket(clean), trace, at: clockOf(before), sequence: undefined, times: repetitions(repeated[1]) };
+  if (repeated)
+    return {
+      text: withoutBracket(clean),
+      trace,
+      at: clockOf(before),
+      sequence: undefined,
+      times: repetitions(repeated[1]),
+    };
   return { text: clean, trace, at: trace < 0 ? undefined : clockOf(before), sequence: undefined, times: 1 };
+}
+
+/**
+ * Nearly every line is dmesg's own, `[ 4536.356820] TRACE: …`: the clock's microseconds if the line begins like that, and
+ * `TRACE: ` follows at once; undefined for every other line.
+ */
+export function dmesgClock(text: string): { at: number; trace: number } | undefined {
+  const close = text.indexOf('] ');
+  const dot = close - 7;
+  if (dot < 2 || close > 32 || text.charCodeAt(dot) !== 46 || !text.startsWith(TRACE_MARK, close + 2)) return undefined;
+  let at = 0;
+  for (let i = 1; i < close; i++) {
+    const digit = text.charCodeAt(i) - 48;
+    if (digit >= 0 && digit <= 9) at = at * 10 + digit;
+    else if (i !== dot && digit !== -16) return undefined;
+  }
+  return { at, trace: close + 2 };
 }
 
 /** `prio,seq,usec,flags[,…];` */
@@ -71,7 +96,8 @@ function journalMessage(line: string): KernelMessage | undefined {
 /** journald writes a message with unprintable bytes as an array of numbers. */
 function messageText(message: unknown): string | undefined {
   if (typeof message === 'string') return message;
-  if (!Array.isArray(message) || !message.every(byte => Number.isInteger(byte) && byte >= 0 && byte < 256)) return undefined;
+  if (!Array.isArray(message) || !message.every(byte => Number.isInteger(byte) && byte >= 0 && byte < 256))
+    return undefined;
   return withoutColour(Buffer.from(message as number[]).toString('utf8'));
 }
 

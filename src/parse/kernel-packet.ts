@@ -12,8 +12,43 @@ export interface PacketParse {
   problem?: string;
 }
 
+/**
+ * The whole of a usual IPv4 TCP packet in one expression: nine lines of ten. Everything else, and everything that is not
+ * exactly like this, is read word by word.
+ */
+const USUAL =
+  /^SRC=([\d.]+) DST=([\d.]+) LEN=(\d{1,5}) TOS=0x\w\w PREC=0x\w\w TTL=(\d{1,3}) ID=(\d{1,5})(?: DF)? PROTO=TCP SPT=(\d{1,5}) DPT=(\d{1,5}) SEQ=(\d{1,10}) ACK=(\d{1,10}) WINDOW=(\d{1,5}) RES=0x\w\w ([A-Z ]*)URGP=\d{1,5}(?: OPT \([0-9A-F]*\))?(?: MARK=0x([0-9a-f]{1,8}))?$/;
+
 /** @param text from `SRC=` to the end of the line, without the trailing space. */
 export function parsePacket(text: string): PacketParse {
+  const usual = USUAL.exec(text);
+  return (usual && readUsual(usual)) ?? parseAny(text);
+}
+
+function readUsual(p: RegExpExecArray): PacketParse | undefined {
+  const src = addressOf(p[1] as string);
+  const dst = addressOf(p[2] as string);
+  if (src === '' || dst === '') return undefined;
+  const tcp: TcpHeader = {
+    flags: tcpFlags(p[11] as string),
+    window: Number(p[10]),
+    seq: Number(p[8]),
+    ack: Number(p[9]),
+  };
+  const tuple = { src, sport: Number(p[6]), dst, dport: Number(p[7]) };
+  const header: PacketHeader = {
+    family: 'ip',
+    protocol: 'tcp',
+    tuple,
+    length: Number(p[3]),
+    ttl: Number(p[4]),
+    id: Number(p[5]),
+    tcp,
+  };
+  return p[12] === undefined ? { header } : { header, mark: Number.parseInt(p[12], 16) };
+}
+
+function parseAny(text: string): PacketParse {
   const open = text.indexOf('[SRC=');
   const close = open < 0 ? -1 : text.lastIndexOf(']');
   if (open >= 0 && close < open) return { problem: 'cut off inside the packet an ICMP error quotes' };
@@ -138,7 +173,8 @@ function readPorts(words: Words, header: PacketHeader): string | undefined {
   const sport = words.number('SPT');
   const dport = words.number('DPT');
   // SCTP's ports are printed only by kernels that know how; without them the line is still whole.
-  if (sport === undefined || dport === undefined) return header.protocol === 'sctp' ? undefined : 'cut off inside the ports';
+  if (sport === undefined || dport === undefined)
+    return header.protocol === 'sctp' ? undefined : 'cut off inside the ports';
   header.tuple.sport = sport;
   header.tuple.dport = dport;
   return undefined;

@@ -4,93 +4,143 @@
  *   TRACE: nat:KUBE-SERVICES:rule:2 IN=cni0 OUT= PHYSIN=veth1 MAC=… SRC=10.244.1.72 DST=10.96.164.231 LEN=60 … MARK=0x4000
  *
  * Grammar: net/ipv4/netfilter/ip_tables.c trace_packet(), net/netfilter/nf_log_syslog.c (Linux 6.12).
- * Consecutive lines of one packet share most of their text, so the pieces are parsed once and remembered.
+ * A packet's lines follow each other and share most of their text, so each piece is compared with the last before it is read.
  */
-import type { EventKind, PacketHeader, TraceEvent } from '../model.ts';
-import { parsePacket, type PacketParse } from './kernel-packet.ts';
-import { intern, memo } from './strings.ts';
-
-interface Position {
-  table: string;
-  chain: string;
-  kind: EventKind;
-  number: number;
-}
-
-interface Interfaces {
-  in: string | undefined;
-  out: string | undefined;
-  physIn: string | undefined;
-  physOut: string | undefined;
-}
+import type { EventKind, TraceEvent, TracePoint, Via } from '../model.ts';
+import { type PacketParse, parsePacket } from './kernel-packet.ts';
+import { makePoint, viaOf } from './points.ts';
+import { intern, memo, own } from './strings.ts';
 
 export const TRACE_MARK = 'TRACE: ';
 
-/** A TRACE line from the first character after `TRACE: `, or why it is not understood. `legacy` lines only. */
-export function parseKernelTrace(text: string, origin: { source: number; line: number; at: number | undefined }): TraceEvent | string {
-  const space = text.indexOf(' ');
-  const position = positionOf(space < 0 ? text : text.slice(0, space));
-  if (typeof position === 'string') return position;
-  const source = space < 0 ? -1 : text.indexOf(' SRC=', space);
-  if (source < 0) return 'cut off before the addresses';
-  const interfaces = interfacesOf(text.slice(space + 1, source));
-  if (interfaces === 'no IN= and OUT=') return interfaces;
-  const packet = packetOf(trimEnd(text, source + 1));
-  if (packet.problem !== undefined) return packet.problem;
-  return event(position, interfaces as Interfaces, packet, origin);
+/**
+ * What a line says, until the next one is read: the reader fills one and the same object again and again, for most lines
+ * are only counted. Who wants to keep an event copies it.
+ */
+export interface KernelTraceReader {
+  /** A line from `start`, the first character behind `TRACE: `; or why it is not understood. */
+  read(text: string, start: number, at: number | undefined, line: number): TraceEvent | string;
 }
 
-function event(
-  position: Position,
-  where: Interfaces,
-  packet: { header?: PacketHeader; mark?: number },
-  origin: { source: number; line: number; at: number | undefined },
-): TraceEvent {
-  const header = packet.header as PacketHeader;
-  return {
-    backend: 'legacy',
-    family: header.family,
-    table: position.table,
-    chain: position.chain,
-    kind: position.kind,
-    number: position.number,
-    header,
-    in: where.in,
-    out: where.out,
-    physIn: where.physIn,
-    physOut: where.physOut,
-    mark: packet.mark,
-    at: origin.at,
-    source: origin.source,
-    line: origin.line,
+interface Recent<T> {
+  text: string;
+  value: T;
+}
+
+interface Points {
+  ip: TracePoint;
+  ip6: TracePoint;
+  /** What stood in the lines after this one: mostly it does again. */
+  next: Recent<Points>[];
+}
+
+/** A rule's line is followed by few others: the next table's, its endpoint's, the next packet's first. */
+const FOLLOWERS = 6;
+
+/** Packets on several CPUs write their lines in turns: so many bodies are remembered. */
+const RECENT = 8;
+
+export function createKernelTraceReader(source: number): KernelTraceReader {
+  let before: Points | undefined;
+  let interfaces: Recent<Via | string> = { text: '', value: 'no IN= and OUT=' };
+  let body: Recent<PacketParse> = { text: '', value: {} };
+  /** Everything behind the point: at one hook a packet's lines differ in nothing else. */
+  let tail = '';
+  const bodies: Recent<PacketParse>[] = [];
+  let turn = 0;
+  const event = { source, line: 0 } as TraceEvent;
+  const viaFor = (text: string): Via | string => {
+    if (text !== interfaces.text) interfaces = { text, value: viaIn(text) };
+    return interfaces.value;
   };
+  const pointsFor = (text: string, start: number): { points: Points; end: number } | string => {
+    if (before)
+      for (const next of before.next)
+        if (text.startsWith(next.text, start) && text.charCodeAt(start + next.text.length) === 32) {
+          before = next.value;
+          return { points: next.value, end: start + next.text.length };
+        }
+    const end = text.indexOf(' ', start);
+    const word = end < 0 ? text.slice(start) : text.slice(start, end);
+    const points = pointsOf(word);
+    if (typeof points === 'string') return points;
+    if (before && before.next.length < FOLLOWERS) before.next.push({ text: own(word), value: points });
+    before = points;
+    return { points, end: end < 0 ? text.length : end };
+  };
+  const packetFor = (text: string): PacketParse => {
+    if (body.text === text) return body.value;
+    for (let i = 0; i < bodies.length; i++)
+      if ((bodies[i] as Recent<PacketParse>).text === text) {
+        body = bodies[i] as Recent<PacketParse>;
+        return body.value;
+      }
+    body = { text, value: parsePacket(text) };
+    bodies[turn] = body;
+    turn = (turn + 1) % RECENT;
+    return body.value;
+  };
+  return {
+    read(text, start, at, line) {
+      const where = pointsFor(text, start);
+      if (typeof where === 'string') return where;
+      const rest = text.slice(where.end + 1);
+      if (rest !== tail) {
+        const problem = readTail(rest);
+        tail = problem === undefined ? rest : '';
+        if (problem !== undefined) return problem;
+      }
+      event.point = event.header?.family === 'ip6' ? where.points.ip6 : where.points.ip;
+      event.at = at;
+      event.line = line;
+      return event;
+    },
+  };
+
+  function readTail(text: string): string | undefined {
+    const packet = text.indexOf(' SRC=');
+    if (packet < 0) return 'cut off before the addresses';
+    const via = viaFor(text.slice(0, packet));
+    if (typeof via === 'string') return via;
+    const { header, mark, problem } = packetFor(text.slice(packet + 1, endOf(text)));
+    if (header === undefined) return problem ?? 'not understood';
+    event.via = via;
+    event.header = header;
+    event.mark = mark;
+    return undefined;
+  }
+}
+
+function endOf(text: string): number {
+  let end = text.length;
+  while (end > 0 && text.charCodeAt(end - 1) <= 32) end--;
+  return end;
 }
 
 const KINDS = new Set(['rule', 'return', 'policy']);
 
-/** `table:chain:kind:number`. A chain's name may itself contain colons, so both ends are cut off first. */
-const positionOf: (text: string) => Position | string = memo(text => {
+/** `table:chain:kind:number`, for either family. A chain's name may itself contain colons, so both ends are cut off first. */
+const pointsOf: (text: string) => Points | string = memo(text => {
   const parts = text.split(':');
   const number = parts.pop() ?? '';
   const kind = parts.pop() ?? '';
   const [table, ...chain] = parts;
-  if (!table || chain.length === 0 || !KINDS.has(kind) || !/^\d{1,9}$/.test(number)) return 'not table:chain:kind:number';
-  return { table: intern(table), chain: intern(chain.join(':')), kind: kind as EventKind, number: Number(number) };
+  if (!table || chain.length === 0 || !KINDS.has(kind) || !/^\d{1,9}$/.test(number))
+    return 'not table:chain:kind:number';
+  const place = {
+    backend: 'legacy',
+    table: intern(table),
+    chain: intern(chain.join(':')),
+    kind: kind as EventKind,
+    number: Number(number),
+  } as const;
+  return { ip: makePoint({ ...place, family: 'ip' }), ip6: makePoint({ ...place, family: 'ip6' }), next: [] };
 });
 
 /** `IN=… OUT=… [PHYSIN=…] [PHYSOUT=…] [MAC=…]`; an empty value means: no such interface at this hook. */
-const interfacesOf: (text: string) => Interfaces | 'no IN= and OUT=' = memo(text => {
-  const value = (key: string) => new RegExp(`(?:^| )${key}=(\\S*)`).exec(text)?.[1];
-  const given = value('IN') !== undefined && value('OUT') !== undefined;
-  if (!given) return 'no IN= and OUT=';
-  const name = (key: string) => value(key) || undefined;
-  return { in: name('IN'), out: name('OUT'), physIn: name('PHYSIN'), physOut: name('PHYSOUT') };
-});
+const INTERFACES = /^IN=(\S*) OUT=(\S*)(?: PHYSIN=(\S*))?(?: PHYSOUT=(\S*))?(?: |$)/;
 
-const packetOf: (text: string) => PacketParse = memo(parsePacket);
-
-function trimEnd(text: string, from: number): string {
-  let end = text.length;
-  while (end > from && text.charCodeAt(end - 1) <= 32) end--;
-  return text.slice(from, end);
-}
+const viaIn: (text: string) => Via | string = memo(text => {
+  const found = INTERFACES.exec(text);
+  return found ? viaOf(found[1], found[2], found[3], found[4]) : 'no IN= and OUT=';
+}, 4096);

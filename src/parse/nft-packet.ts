@@ -2,13 +2,13 @@
  * The header dump of `nft monitor trace`: pairs of a field's name and its value, in the order of the headers. Values are
  * numbers with `-nn` and names without; fields we do not know (new protocols, raw `@th,64,96 0x…` dumps) are passed over.
  */
-import type { IcmpHeader, PacketHeader } from '../model.ts';
-import { addressOf, intern, memo, own, tcpFlags, tcpFlagsOfBits, uint } from './strings.ts';
+import type { IcmpHeader, PacketHeader, Via } from '../model.ts';
+import { viaOf } from './points.ts';
+import { addressOf, memo, own, tcpFlags, tcpFlagsOfBits, uint } from './strings.ts';
 
 export interface NftPacket {
   header: PacketHeader;
-  in: string | undefined;
-  out: string | undefined;
+  via: Via;
   mark: number | undefined;
 }
 
@@ -22,12 +22,16 @@ export const parseNftPacket: (text: string) => NftPacket | string = memo(text =>
   const header: PacketHeader = { family, protocol: protocolOf(fields, family), tuple: { src, dst } };
   readIpFields(header, fields);
   readTransport(header, fields);
-  const name = (key: string) => (fields.has(key) ? intern(fields.get(key) ?? '') : undefined);
-  return { header, in: name('iif') ?? name('iifname'), out: name('oif') ?? name('oifname'), mark: uintOrHex(fields.get('meta mark')) };
+  const via = viaOf(fields.get('iif') ?? fields.get('iifname'), fields.get('oif') ?? fields.get('oifname'));
+  return { header, via, mark: uintOrHex(fields.get('meta mark')) };
 }, 512);
 
 /** Words that open a two-word field name (`ip saddr`); `iif` and `oif` and raw `@…` expressions are one word. */
-const PREFIXES = new Set('ip ip6 ether tcp udp udplite sctp dccp icmp icmpv6 ah esp comp vlan arp meta ct th frag hbh rt dst mh gre'.split(' '));
+const PREFIXES = new Set(
+  'ip ip6 ether tcp udp udplite sctp dccp icmp icmpv6 ah esp comp vlan arp meta ct th frag hbh rt dst mh gre'.split(
+    ' ',
+  ),
+);
 
 function readFields(text: string): Map<string, string> {
   const fields = new Map<string, string>();

@@ -150,7 +150,11 @@ class Reader {
 
   private startsStatement(): boolean {
     const word = this.words[this.at] ?? '';
-    return Object.hasOwn(VERDICTS, word) || Object.hasOwn(LENGTHS, word) || ['counter', 'comment', 'jump', 'goto', 'xt', 'limit'].includes(word);
+    return (
+      Object.hasOwn(VERDICTS, word) ||
+      Object.hasOwn(LENGTHS, word) ||
+      ['counter', 'comment', 'jump', 'goto', 'xt', 'limit'].includes(word)
+    );
   }
 
   private condition(): void {
@@ -166,7 +170,12 @@ class Reader {
     if (operator === 'vmap') return this.verdictMap(key);
     if (/^(==|!=|<=?|>=?)$/.test(operator)) this.at++;
     const args = this.rightSide();
-    const match: Match = { kind: key.join(' . '), args, negated: operator === '!=', text: this.words.slice(from, this.at).join(' ') };
+    const match: Match = {
+      kind: key.join(' . '),
+      args,
+      negated: operator === '!=',
+      text: this.words.slice(from, this.at).join(' '),
+    };
     if (mask !== undefined) match.mask = mask;
     if (operator.startsWith('<') || operator.startsWith('>')) match.kind = `${match.kind} ${operator}`;
     this.push(match);
@@ -202,7 +211,8 @@ class Reader {
 
   private mask(): string | undefined {
     const word = this.words[this.at];
-    if (word !== '&' && word !== 'and' && word !== '|' && word !== 'or' && word !== '^' && word !== 'xor') return undefined;
+    if (word !== '&' && word !== 'and' && word !== '|' && word !== 'or' && word !== '^' && word !== 'xor')
+      return undefined;
     const mask = this.words[this.at + 1];
     this.at += 2;
     return mask;
@@ -223,7 +233,8 @@ class Reader {
     this.at++;
     while (!this.done() && !this.startsNewStatement()) this.at++;
     const kind = key.join(' . ');
-    this.rule.target ??= kind === 'meta nftrace' ? 'TRACE' : kind === 'ct mark' ? 'CONNMARK' : kind.endsWith('mark') ? 'MARK' : 'SET';
+    this.rule.target ??=
+      kind === 'meta nftrace' ? 'TRACE' : kind === 'ct mark' ? 'CONNMARK' : kind.endsWith('mark') ? 'MARK' : 'SET';
   }
 
   private startsNewStatement(): boolean {
@@ -236,6 +247,8 @@ class Reader {
   private verdictMap(key: string[]): void {
     const map = this.words[this.at + 1] ?? '';
     this.at += 2;
-    this.rule.vmap = map.startsWith('@') ? { key, map: own(map.slice(1)) } : { key, elements: parseElements(map.slice(1, -1)) };
+    this.rule.vmap = map.startsWith('@')
+      ? { key, map: own(map.slice(1)) }
+      : { key, elements: parseElements(map.slice(1, -1)) };
   }
 }

@@ -38,7 +38,8 @@ class Lines {
 
 function openBraces(text: string): number {
   let open = 0;
-  for (const found of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}]/g)) open += found[0] === '{' ? 1 : found[0] === '}' ? -1 : 0;
+  for (const found of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}]/g))
+    open += found[0] === '{' ? 1 : found[0] === '}' ? -1 : 0;
   return open;
 }
 
@@ -89,12 +90,22 @@ function readChain(lines: Lines, table: Table, name: string, ruleset: Ruleset): 
 function numbered(text: string, chain: Chain, ruleset: Ruleset): Rule {
   const rule = parseNftRule(text, chain.rules.length + 1);
   if (rule.matches.some(match => match.kind === 'unknown'))
-    ruleset.unrecognised.push({ raw: rule.text, reason: `an expression in chain ${chain.name} that is shown but not evaluated` });
+    ruleset.unrecognised.push({
+      raw: rule.text,
+      reason: `an expression in chain ${chain.name} that is shown but not evaluated`,
+    });
   return rule;
 }
 
 /** Named priorities of the ip, ip6 and inet families (nftables src/rule.c, std_prio_mapping). */
-const PRIORITIES: Record<string, number> = { raw: -300, mangle: -150, dstnat: -100, filter: 0, security: 50, srcnat: 100 };
+const PRIORITIES: Record<string, number> = {
+  raw: -300,
+  mangle: -150,
+  dstnat: -100,
+  filter: 0,
+  security: 50,
+  srcnat: 100,
+};
 
 function priorityOf(text: string): number {
   const [, name = '', sign, offset] = /^([a-z]+|-?\d+)(?: ([+-]) (\d+))?$/.exec(text.trim()) ?? [];

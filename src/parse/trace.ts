@@ -4,13 +4,14 @@
  * understood becomes Unrecognised; everything else is other people's log and only counted.
  */
 import type { Loss, TraceEvent, Unrecognised } from '../model.ts';
-import { readKernelMessage } from './kernel-log.ts';
-import { parseKernelTrace, TRACE_MARK } from './kernel-trace.ts';
+import { dmesgClock, readKernelMessage } from './kernel-log.ts';
+import { createKernelTraceReader, TRACE_MARK } from './kernel-trace.ts';
 import { NFT_LOSS, NFT_MARK, parseNftTrace } from './nft-trace.ts';
 import { own } from './strings.ts';
 import { createXtablesReader, isXtablesLine, XTABLES_STOP } from './xtables-monitor.ts';
 
 export interface TraceSink {
+  /** Valid until the call returns: who keeps an event copies it. */
   event(event: TraceEvent): void;
   unrecognised(line: Unrecognised): void;
   loss(loss: Loss): void;
@@ -25,6 +26,7 @@ export interface TraceReader {
 
 export function createTraceReader(source: number, sink: TraceSink): TraceReader {
   const xtables = createXtablesReader();
+  const kernel = createKernelTraceReader(source);
   let record: number | undefined;
   const take = (result: TraceEvent | string, raw: string, line: number): void => {
     if (typeof result === 'string') sink.unrecognised({ raw: own(raw.slice(0, 2000)), reason: result, source, line });
@@ -38,24 +40,38 @@ export function createTraceReader(source: number, sink: TraceSink): TraceReader 
     }
     if (message.trace < 0) return sink.other();
     const start = message.trace + TRACE_MARK.length;
-    const result = parseKernelTrace(message.text.slice(start), { source, line, at: message.at });
+    const result = kernel.read(message.text, start, message.at, line);
     if (typeof result === 'string' && !looksLikeTrace(message.text, start)) return sink.other();
     for (let i = 0; i < message.times; i++) take(result, text, line);
   };
   const noteSkippedRecords = (before: number | undefined, now: number, line: number): void => {
     if (before === undefined || now <= before + 1) return;
-    sink.loss({ reason: `kernel log records ${before + 1} to ${now - 1} are missing`, count: now - before - 1, source, line });
+    sink.loss({
+      reason: `kernel log records ${before + 1} to ${now - 1} are missing`,
+      count: now - before - 1,
+      source,
+      line,
+    });
   };
   return {
     line(text, number) {
+      // A kernel log's line as dmesg prints it must be fast; if anything about it is odd, it is read again the long way.
+      const clock = text.charCodeAt(0) === 91 ? dmesgClock(text) : undefined;
+      if (clock) {
+        const event = kernel.read(text, clock.trace + TRACE_MARK.length, clock.at, number);
+        if (typeof event !== 'string') return sink.event(event);
+      }
       const nft = text.indexOf(NFT_MARK);
-      if (nft === 0 || (nft > 0 && nft < 64)) return take(parseNftTrace(text.slice(nft + NFT_MARK.length), { source, line: number }), text, number);
+      if (nft === 0 || (nft > 0 && nft < 64))
+        return take(parseNftTrace(text.slice(nft + NFT_MARK.length), { source, line: number }), text, number);
       if (isXtablesLine(text)) {
         for (const result of xtables.read(text, { source, line: number })) take(result, text, number);
         return;
       }
-      if (text.includes(XTABLES_STOP)) return sink.loss({ reason: 'xtables-monitor stopped at a rule it could not read', source, line: number });
-      if (text.includes(NFT_LOSS)) return sink.loss({ reason: 'nft lost events: its socket buffer overflowed', source, line: number });
+      if (text.includes(XTABLES_STOP))
+        return sink.loss({ reason: 'xtables-monitor stopped at a rule it could not read', source, line: number });
+      if (text.includes(NFT_LOSS))
+        return sink.loss({ reason: 'nft lost events: its socket buffer overflowed', source, line: number });
       kernelLine(text, number);
     },
     end() {
@@ -66,5 +82,8 @@ export function createTraceReader(source: number, sink: TraceSink): TraceReader 
 
 /** Other programs log `TRACE: ` too; netfilter's is followed by table:chain:kind:number, or at least names both interfaces. */
 function looksLikeTrace(text: string, start: number): boolean {
-  return /^\S+:\S+:(rule|return|policy):/.test(text.slice(start, start + 300)) || (text.includes(' IN=') && text.includes(' OUT='));
+  return (
+    /^\S+:\S+:(rule|return|policy):/.test(text.slice(start, start + 300)) ||
+    (text.includes(' IN=') && text.includes(' OUT='))
+  );
 }

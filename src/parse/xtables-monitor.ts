@@ -2,8 +2,9 @@
  * `xtables-monitor --trace`, iptables 1.8.2 to 1.8.11. A PACKET line names no chain: it belongs to the TRACE line after it
  * (before it up to 1.8.6, where it says family 0), so one line is held back. Source: iptables/xtables-monitor.c.
  */
-import type { PacketHeader, Rule, TraceEvent } from '../model.ts';
+import type { PacketHeader, Rule, TraceEvent, TracePoint, Via } from '../model.ts';
 import { parseRule } from './iptables-save.ts';
+import { makePoint, NO_VIA, viaOf } from './points.ts';
 import { addressOf, intern, memo, own, uint } from './strings.ts';
 
 interface Origin {
@@ -53,24 +54,22 @@ export function createXtablesReader(): XtablesReader {
     return before;
   };
   return {
-    read: (line, origin) => (line.startsWith('PACKET: ') ? readPacketLine(line.trimEnd()) : readTraceLine(line.trimEnd(), origin)),
+    read: (line, origin) =>
+      line.startsWith('PACKET: ') ? readPacketLine(line.trimEnd()) : readTraceLine(line.trimEnd(), origin),
     flush: release,
   };
 }
 
 interface Packet {
   header: PacketHeader;
-  in: string | undefined;
-  out: string | undefined;
+  via: Via;
   mark: number | undefined;
 }
 
 function attach(event: TraceEvent, packet: Packet): void {
   event.header = packet.header;
-  event.in = packet.in;
-  event.out = packet.out;
+  event.via = packet.via;
   event.mark = packet.mark;
-  event.family = packet.header.family;
 }
 
 const VERDICTS: Record<string, string> = {
@@ -81,33 +80,40 @@ const VERDICTS: Record<string, string> = {
 
 function readTrace(text: string, origin: Origin): TraceEvent | string {
   const [, family = '', id = '', where = '', rest = ''] = LINE.exec(text) ?? [];
+  const point = pointOf(`${family} ${where} ${rest.trim()}`);
+  return typeof point === 'string' ? point : { point, via: NO_VIA, traceId: own(id), ...origin };
+}
+
+/** `FAMILY table:chain:kind:… RULE`. */
+const pointOf: (text: string) => TracePoint | string = memo(text => {
+  const [, family = '', where = '', rest = ''] = /^(\S+) (\S+) ?(.*)$/.exec(text) ?? [];
   const [table = '', chain = '', kind = '', ...more] = where.split(':');
   if (table === '' || chain === '') return 'not `TRACE: FAMILY ID table:chain:…`';
-  const event: TraceEvent = {
+  const place = {
     backend: 'nft',
     family: family === '10' ? 'ip6' : 'ip',
     table: intern(table),
     chain: intern(chain),
-    kind: 'rule',
-    traceId: own(id),
-    ...origin,
-  };
-  if (kind === 'rule') return readRule(event, more, rest);
-  if (kind === 'return' || kind === 'policy') {
-    event.kind = kind;
-    event.verdict = kind === 'policy' ? intern((more[0] ?? '').toLowerCase()) : 'continue';
-    return event;
-  }
+  } as const;
+  if (kind === 'rule') return rulePoint(place, more, rest);
+  if (kind === 'return' || kind === 'policy')
+    return makePoint({ ...place, kind, verdict: kind === 'policy' ? (more[0] ?? '').toLowerCase() : 'continue' });
   return `\`${own(kind)}\` is not a known kind of event`;
-}
+});
 
-function readRule(event: TraceEvent, parts: string[], rest: string): TraceEvent | string {
+function rulePoint(
+  place: Pick<TracePoint, 'backend' | 'family' | 'table' | 'chain'>,
+  parts: string[],
+  rest: string,
+): TracePoint | string {
   const [handle = '', verdict = '', ...chain] = parts;
   if (!/^0x[0-9a-f]{1,15}$/.test(handle)) return 'a rule without a handle';
-  event.handle = Number.parseInt(handle, 16);
-  event.verdict = intern(chain.length > 0 ? `${verdict.toLowerCase()} ${chain.join(':')}` : (VERDICTS[verdict] ?? verdict.toLowerCase()));
-  if (rest.trim() !== '') event.rule = ruleOf(rest);
-  return event;
+  const point = makePoint({ ...place, kind: 'rule', handle: Number.parseInt(handle, 16) });
+  point.verdict = own(
+    chain.length > 0 ? `${verdict.toLowerCase()} ${chain.join(':')}` : (VERDICTS[verdict] ?? verdict.toLowerCase()),
+  );
+  if (rest !== '') point.rule = ruleOf(rest);
+  return point;
 }
 
 /** The rule in iptables-save's words, behind the command that older versions shorten to `-4 -t nat`. */
@@ -141,6 +147,9 @@ function readPacket(text: string): Packet | string {
   header.id = uint(value('ID'));
   if (flags.length > 0) header.tcp = { flags: flags.join(' ') };
   const mark = value('MARK');
-  const name = (key: string) => (value(key) ? intern(value(key) ?? '') : undefined);
-  return { header, in: name('IN'), out: name('OUT'), mark: mark?.startsWith('0x') ? Number.parseInt(mark, 16) : undefined };
+  return {
+    header,
+    via: viaOf(value('IN'), value('OUT')),
+    mark: mark?.startsWith('0x') ? Number.parseInt(mark, 16) : undefined,
+  };
 }

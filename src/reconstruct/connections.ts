@@ -2,8 +2,8 @@
  * Packets -> connections and directions, the way conntrack does it: by tuples, followed through their rewrites. A reply has
  * the reverse of a tuple its request had at some hook; an ICMP error quotes a packet of the connection it belongs to.
  */
-import type { PacketHeader, Tuple } from '../model.ts';
-import { reversed } from './identity.ts';
+import type { Journey, PacketHeader, Tuple } from '../model.ts';
+import { reversed, sameTuple } from './identity.ts';
 
 export interface Seen {
   header: PacketHeader;
@@ -20,6 +20,13 @@ export interface Connection {
   /** Sequence number of the SYN, where known. */
   initial?: number;
   closed: boolean;
+  /** The addresses its packets had, at any hook. */
+  seen: { protocol: string; direction: Direction; tuple: Tuple }[];
+  /** Its packets go from a pod to itself: addresses alone do not tell the direction. */
+  hairpin: boolean;
+  /** Set by the explanation: whose question this connection answers, and which endpoint it reached. */
+  probe: number;
+  endpoint?: Journey['endpoint'];
 }
 
 export type Direction = 'request' | 'reply';
@@ -32,18 +39,27 @@ export interface Assigned {
 /** Who speaks first, where the packet itself does not tell: addresses that Services have are asked, not asking. */
 export type IsServer = (address: string, port: number | undefined) => boolean;
 
+/** An ICMP error comes at once, or not at all: only the newest packets can be the one it quotes. */
+const QUOTABLE = 4096;
+/** Packets mostly belong to a connection that another one belonged to just before. */
+const RECENT = 4;
+
 export class ConnectionTable {
   readonly all: Connection[] = [];
   private readonly forward = new Map<string, Connection>();
   private readonly backward = new Map<string, Connection>();
-  private readonly byQuote = new Map<string, Assigned>();
+  /** A ring of the newest packets: header and assignment at the same index. */
+  private readonly headers: PacketHeader[] = [];
+  private readonly assigned: Assigned[] = [];
+  private newest = 0;
+  private readonly recent: Connection[] = [];
   private readonly isServer: IsServer;
   constructor(isServer: IsServer) {
     this.isServer = isServer;
   }
 
   assign(seen: Seen): Assigned {
-    const found = this.quoted(seen.header) ?? this.known(seen);
+    const found = this.quoted(seen.header) ?? this.again(seen) ?? this.known(seen);
     const assigned = found && !this.isNewSyn(seen.header, found) ? found : this.open(seen);
     this.learn(seen, assigned);
     return assigned;
@@ -51,12 +67,36 @@ export class ConnectionTable {
 
   /** An ICMP error belongs to the connection of the packet it quotes, and answers the one who sent that. */
   private quoted(header: PacketHeader): Assigned | undefined {
-    const inner = header.icmp?.inner;
-    const hit = inner ? this.lookUp(inner, inner.tuple) : undefined;
-    const quote = header.icmp?.quoted ?? (inner ? { protocol: inner.protocol, id: inner.id ?? 0, length: inner.length ?? 0 } : undefined);
-    const byId = quote && quote.id !== 0 ? this.byQuote.get(`${quote.protocol} ${quote.id} ${quote.length}`) : undefined;
-    const about = hit ?? byId;
+    if (!header.icmp || !isError(header)) return undefined;
+    const { inner } = header.icmp;
+    const quote =
+      header.icmp.quoted ??
+      (inner ? { protocol: inner.protocol, id: inner.id ?? 0, length: inner.length ?? 0 } : undefined);
+    const about = (inner ? this.lookUp(inner, inner.tuple) : undefined) ?? (quote ? this.byQuote(quote) : undefined);
     return about && { connection: about.connection, direction: about.direction === 'request' ? 'reply' : 'request' };
+  }
+
+  private byQuote(quote: { protocol: string; id: number; length: number }): Assigned | undefined {
+    if (quote.id === 0) return undefined;
+    for (let back = 1; back <= this.headers.length; back++) {
+      const index = (this.newest - back + QUOTABLE) % QUOTABLE;
+      const header = this.headers[index];
+      if (header?.id === quote.id && header.protocol === quote.protocol && header.length === quote.length)
+        return this.assigned[index];
+    }
+    return undefined;
+  }
+
+  /** Exactly the addresses of a packet of a recent connection. Echoes are told apart by more than that. */
+  private again({ header, tuples }: Seen): Assigned | undefined {
+    const [first] = tuples;
+    if (header.icmp || !first) return undefined;
+    for (let i = this.recent.length - 1; i >= 0; i--) {
+      const connection = this.recent[i] as Connection;
+      const known = connection.seen.find(s => s.protocol === header.protocol && sameTuple(s.tuple, first));
+      if (known && !connection.hairpin) return { connection, direction: known.direction };
+    }
+    return undefined;
   }
 
   private known(seen: Seen): Assigned | undefined {
@@ -72,7 +112,8 @@ export class ConnectionTable {
     const request = this.forward.get(key);
     const reply = this.backward.get(key);
     // A hairpin's own address is both ends of it: what kind of packet it is decides then.
-    if (request && reply && request === reply) return { connection: request, direction: answers(header) ? 'reply' : 'request' };
+    if (request && reply && request === reply)
+      return { connection: request, direction: answers(header) ? 'reply' : 'request' };
     if (request && !answersOnly(header)) return { connection: request, direction: 'request' };
     return reply && !asksOnly(header) ? { connection: reply, direction: 'reply' } : undefined;
   }
@@ -94,6 +135,9 @@ export class ConnectionTable {
       protocol: header.protocol,
       original: direction === 'request' ? first : reversed(seen.tuples.at(-1) as Tuple),
       closed: false,
+      seen: [],
+      hairpin: false,
+      probe: -1,
     };
     if (header.icmp?.id !== undefined) connection.icmpId = header.icmp.id;
     if (header.tcp?.flags === 'SYN' && header.tcp.seq !== undefined) connection.initial = header.tcp.seq;
@@ -108,16 +152,32 @@ export class ConnectionTable {
     return this.isServer(tuple.src, tuple.sport) ? 'reply' : 'request';
   }
 
-  private learn(seen: Seen, { connection, direction }: Assigned): void {
+  private learn(seen: Seen, assigned: Assigned): void {
     const { header } = seen;
-    if (/\b(FIN|RST)\b/.test(header.tcp?.flags ?? '')) connection.closed = true;
+    const { connection } = assigned;
+    const flags = header.tcp?.flags;
+    if (flags !== undefined && (flags.includes('FIN') || flags.includes('RST'))) connection.closed = true;
     // What an error is about is not what its own addresses say.
-    if (isError(header)) return;
-    for (const tuple of seen.tuples) {
-      this.forward.set(keyOf(header, direction === 'request' ? tuple : reversed(tuple)), connection);
-      this.backward.set(keyOf(header, direction === 'request' ? reversed(tuple) : tuple), connection);
-    }
-    if ((header.id ?? 0) !== 0) this.byQuote.set(`${header.protocol} ${header.id} ${header.length ?? 0}`, { connection, direction });
+    if (header.icmp && isError(header)) return;
+    for (const tuple of seen.tuples) this.learnTuple(header, tuple, assigned);
+    this.headers[this.newest] = header;
+    this.assigned[this.newest] = assigned;
+    this.newest = (this.newest + 1) % QUOTABLE;
+    if (this.recent.at(-1) === connection) return;
+    const at = this.recent.indexOf(connection);
+    if (at >= 0) this.recent.splice(at, 1);
+    this.recent.push(connection);
+    if (this.recent.length > RECENT) this.recent.shift();
+  }
+
+  private learnTuple(header: PacketHeader, tuple: Tuple, { connection, direction }: Assigned): void {
+    if (connection.seen.some(s => s.direction === direction && sameTuple(s.tuple, tuple))) return;
+    if (connection.seen.length < 16) connection.seen.push({ protocol: header.protocol, direction, tuple });
+    if (tuple.src === tuple.dst) connection.hairpin = true;
+    const own = keyOf(header, tuple);
+    const back = keyOf(header, reversed(tuple));
+    this.forward.set(direction === 'request' ? own : back, connection);
+    this.backward.set(direction === 'request' ? back : own, connection);
   }
 }
 
@@ -138,7 +198,10 @@ function answers(header: PacketHeader): boolean {
 }
 
 function isEcho(header: PacketHeader, v4: number, v6: number): boolean {
-  return (header.protocol === 'icmp' && header.icmp?.type === v4) || (header.protocol === 'icmpv6' && header.icmp?.type === v6);
+  return (
+    (header.protocol === 'icmp' && header.icmp?.type === v4) ||
+    (header.protocol === 'icmpv6' && header.icmp?.type === v6)
+  );
 }
 
 /** Destination unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792); ICMPv6 types below 128 (RFC 4443). */

@@ -7,7 +7,9 @@ import type { RuleBook } from '../rules/book.ts';
 import { evaluateRule, type PacketFacts } from '../rules/evaluate.ts';
 import { builtinHook, place, tableHooks, tablePriority } from '../rules/hooks.ts';
 import { OWN_TABLE } from '../rules/locate.ts';
-import { isNat, type Pass, type Segment } from './pass.ts';
+import { eventsOf, isNat, type Pass, placesOf, type Segment } from './pass.ts';
+import type { Place } from './places.ts';
+import type { Shape } from './shape.ts';
 
 export interface ExpectedChain {
   backend: Backend;
@@ -31,9 +33,14 @@ export interface Expectations {
 export function createExpectations(passes: Pass[], book: RuleBook): Expectations {
   const known = new Map<string, ExpectedChain>();
   const starts = new Map<string, number>();
+  const shapes = new Map<Shape, string>();
   for (const pass of passes) {
-    learnFrom(pass, known);
+    // One packet of a shape and a sender tells all that the others could.
+    const source = pass.headers[0]?.tuple.src;
+    if (pass.shape && shapes.get(pass.shape) === source) continue;
+    if (pass.shape && source !== undefined) shapes.set(pass.shape, source);
     learnStart(pass, starts);
+    learnFrom(pass, known);
   }
   for (const ruleset of book.rulesets) for (const table of ruleset.tables) learnFromTable(table, known);
   const sorted = [...known.values()].filter(c => !c.nat).sort((a, b) => a.place - b.place);
@@ -50,23 +57,34 @@ export function createExpectations(passes: Pass[], book: RuleBook): Expectations
 
 /** Packets that enter by the same kind of interface from the same address met the same tracing rule. */
 function startKey(header: PacketHeader, event: TraceEvent): string {
-  return `${header.tuple.src} ${event.in === undefined ? 'local' : 'in'}`;
+  return `${header.tuple.src} ${event.via.in === undefined ? 'local' : 'in'}`;
 }
 
 function learnStart(pass: Pass, starts: Map<string, number>): void {
-  const segment = pass.segments[0];
-  if (pass.backend !== 'legacy' || !segment || !pass.header || segment.priority === undefined) return;
-  const key = startKey(pass.header, segment.events[0] as TraceEvent);
-  starts.set(key, Math.min(starts.get(key) ?? Number.POSITIVE_INFINITY, place(segment.hook, segment.priority)));
+  const [header] = pass.headers;
+  if (pass.backend !== 'legacy' || !header) return;
+  const [first] = placesOf(pass);
+  if (first?.priority === undefined) return;
+  const key = startKey(header, eventsOf(pass)[0] as TraceEvent);
+  starts.set(key, Math.min(starts.get(key) ?? Number.POSITIVE_INFINITY, place(first.hook, first.priority)));
 }
 
 /** A TRACE rule in raw that holds for the packet: its lines begin right behind that rule. */
 function tracedByRule(book: RuleBook, header: PacketHeader, segment: Segment): number {
   const event = segment.events[0] as TraceEvent;
-  const hook = event.in === undefined ? 'output' : 'prerouting';
-  const facts: PacketFacts = { family: header.family, protocol: header.protocol, tuple: header.tuple, in: event.in, tcpFlags: header.tcp?.flags, icmpType: header.icmp?.type };
+  const hook = event.via.in === undefined ? 'output' : 'prerouting';
+  const facts: PacketFacts = {
+    family: header.family,
+    protocol: header.protocol,
+    tuple: header.tuple,
+    in: event.via.in,
+    tcpFlags: header.tcp?.flags,
+    icmpType: header.icmp?.type,
+  };
   const rules = book.chain('legacy', header.family, 'raw', hook.toUpperCase()).flatMap(ref => ref.chain.rules);
-  const traced = rules.some(rule => rule.target === 'TRACE' && evaluateRule(rule, facts, () => undefined).result === true);
+  const traced = rules.some(
+    rule => rule.target === 'TRACE' && evaluateRule(rule, facts, () => undefined).result === true,
+  );
   return traced ? place(hook, -300) : Number.POSITIVE_INFINITY;
 }
 
@@ -75,32 +93,60 @@ function add(known: Map<string, ExpectedChain>, chain: ExpectedChain): void {
 }
 
 function learnFrom(pass: Pass, known: Map<string, ExpectedChain>): void {
-  for (const segment of pass.segments) {
+  for (const segment of placesOf(pass)) {
     if (segment.base === undefined || segment.priority === undefined) continue;
     // A packet is traced from the injecting rule on: that this chain was seen says nothing of packets marked later.
     if (OWN_TABLE.test(segment.table) && segment.hook !== 'postrouting') continue;
     const { family, hook, table, base } = segment;
     if (pass.backend === 'legacy') for (const other of tableHooks(table)) addBuiltin(known, segment, other);
-    add(known, { backend: pass.backend, family, hook, table, chain: base, place: place(hook, segment.priority), nat: isNat(segment) });
+    add(known, {
+      backend: pass.backend,
+      family,
+      hook,
+      table,
+      chain: base,
+      place: place(hook, segment.priority),
+      nat: isNat(segment),
+    });
   }
 }
 
 /** A legacy table hooks in everywhere at once (ip_tables.c ipt_register_table()): seen at one hook, it is at all of its hooks. */
-function addBuiltin(known: Map<string, ExpectedChain>, segment: Segment, hook: Hook): void {
+function addBuiltin(known: Map<string, ExpectedChain>, segment: Place, hook: Hook): void {
   const { family, table } = segment;
-  add(known, { backend: 'legacy', family, hook, table, chain: hook.toUpperCase(), place: place(hook, tablePriority(table, hook) ?? 0), nat: table === 'nat' });
+  add(known, {
+    backend: 'legacy',
+    family,
+    hook,
+    table,
+    chain: hook.toUpperCase(),
+    place: place(hook, tablePriority(table, hook) ?? 0),
+    nat: table === 'nat',
+  });
 }
 
-function learnFromTable(table: RuleBook['rulesets'][number]['tables'][number], known: Map<string, ExpectedChain>): void {
+function learnFromTable(
+  table: RuleBook['rulesets'][number]['tables'][number],
+  known: Map<string, ExpectedChain>,
+): void {
   if (table.family !== 'ip' && table.family !== 'ip6' && table.family !== 'inet') return;
   for (const chain of table.chains.values()) {
     if (!chain.hook || chain.priority === undefined) continue;
     if (OWN_TABLE.test(table.name) && chain.hook !== 'postrouting') continue;
     if (!HOOKS_OF_IP.has(chain.hook)) continue;
     // iptables-nft-save invents the empty builtin chains of a table that nft does not have; only a chain with rules is sure.
-    if (table.backend === 'nft' && chain.type === undefined && builtinHook(chain.name) && chain.rules.length === 0) continue;
+    if (table.backend === 'nft' && chain.type === undefined && builtinHook(chain.name) && chain.rules.length === 0)
+      continue;
     const nat = table.name === 'nat' || chain.type === 'nat';
-    add(known, { backend: table.backend, family: table.family, hook: chain.hook, table: table.name, chain: chain.name, place: place(chain.hook, chain.priority), nat });
+    add(known, {
+      backend: table.backend,
+      family: table.family,
+      hook: chain.hook,
+      table: table.name,
+      chain: chain.name,
+      place: place(chain.hook, chain.priority),
+      nat,
+    });
   }
 }
 

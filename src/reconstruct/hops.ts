@@ -67,21 +67,23 @@ class Walk {
     this.mark = context.mark;
     this.frames.push(this.frame(segment.base ?? '?'));
     const first = segment.events[0];
-    if (context.headerExpected && !segment.header) this.gap(`the packet line of chain ${segment.base ?? '?'} is missing`);
-    if (first && first.backend === 'legacy' && first.chain !== segment.base) {
-      this.frames.push({ ...this.frame(first.chain), at: undefined });
-      this.gap(`the lines that led to chain ${first.chain} are missing`);
+    if (context.headerExpected && !segment.header)
+      this.gap(`the packet line of chain ${segment.base ?? '?'} is missing`);
+    if (first && first.point.backend === 'legacy' && first.point.chain !== segment.base) {
+      this.frames.push({ ...this.frame(first.point.chain), at: undefined });
+      this.gap(`the lines that led to chain ${first.point.chain} are missing`);
     }
   }
 
   event(event: TraceEvent): void {
     this.newest = event;
-    if (event.backend === 'legacy') this.mark = event.mark ?? 0;
-    if (event.kind === 'packet') return this.add(event, { effect: { kind: 'continue' } });
+    if (event.point.backend === 'legacy') this.mark = event.mark ?? 0;
+    if (event.point.kind === 'packet') return this.add(event, { effect: { kind: 'continue' } });
     this.enter(event);
     const frame = this.frames[this.frames.length - 1] as Frame;
     const resolved = resolve(event, this.context.book, this.facts(event), frame.at ?? 0);
-    if (resolved.mismatch !== undefined && !this.isInjectionShift(event, resolved)) this.mismatches.push(resolved.mismatch);
+    if (resolved.mismatch !== undefined && !this.isInjectionShift(event, resolved))
+      this.mismatches.push(resolved.mismatch);
     this.checkSkipped(frame, resolved, event);
     this.add(event, resolved);
     this.apply(event, resolved, frame);
@@ -89,7 +91,8 @@ class Walk {
 
   finish(): SegmentWalk {
     const end = this.ended ? endOf(this.effect) : this.openEnd();
-    if (end === 'open') this.gap(`the verdict of chain ${this.segment.base ?? '?'} is missing: the trail ends inside it`);
+    if (end === 'open')
+      this.gap(`the verdict of chain ${this.segment.base ?? '?'} is missing: the trail ends inside it`);
     return { hops: this.hops, end, mismatches: this.mismatches, gaps: this.gaps, mark: this.mark };
   }
 
@@ -99,13 +102,14 @@ class Walk {
     const current = this.frames[this.frames.length - 1];
     const called = this.called;
     this.called = undefined;
-    if (called?.chain === event.chain) return this.call(called);
-    if (called && this.mustSpeak(called.chain)) this.gap(`the lines of chain ${called.chain} are missing: it was called and wrote nothing`);
-    if (current?.chain === event.chain && !this.goesBack(current, event)) return;
-    const known = this.frames.findLastIndex(frame => frame.chain === event.chain);
+    if (called?.chain === event.point.chain) return this.call(called);
+    if (called && this.mustSpeak(called.chain))
+      this.gap(`the lines of chain ${called.chain} are missing: it was called and wrote nothing`);
+    if (current?.chain === event.point.chain && !this.goesBack(current, event)) return;
+    const known = this.frames.findLastIndex(frame => frame.chain === event.point.chain);
     if (known >= 0 && known < this.frames.length - 1) return this.returnTo(known);
-    this.gap(`the line of the rule that sent the packet to ${event.chain} is missing`);
-    this.frames.push(this.frame(event.chain));
+    this.gap(`the line of the rule that sent the packet to ${event.point.chain} is missing`);
+    this.frames.push(this.frame(event.point.chain));
   }
 
   private call(called: { chain: string; goto: boolean }): void {
@@ -115,17 +119,17 @@ class Walk {
 
   /** Legacy writes a line at every chain's end; nft of today does not, and only its rules can be missed. */
   private mustSpeak(chain: string): boolean {
-    if (this.segment.events[0]?.backend === 'legacy') return true;
+    if (this.segment.events[0]?.point.backend === 'legacy') return true;
     return this.surelyMatching({ chain, at: 0, rules: this.chainOf(chain) }, undefined) !== undefined;
   }
 
   private goesBack(frame: Frame, event: TraceEvent): boolean {
-    return frame.at !== undefined && event.number !== undefined && event.number <= frame.at;
+    return frame.at !== undefined && event.point.number !== undefined && event.point.number <= frame.at;
   }
 
   private returnTo(index: number): void {
     const left = this.frames.splice(index + 1);
-    if (this.segment.events[0]?.backend === 'legacy') {
+    if (this.segment.events[0]?.point.backend === 'legacy') {
       // A frame is left by its own end or by RETURN, and was then taken off; without rules any rule may have been a RETURN.
       if (this.effect?.kind !== 'unknown') this.gap(`the end of chain ${left.at(-1)?.chain} is missing`);
       return;
@@ -150,8 +154,9 @@ class Walk {
     const sets = this.setsOf(frame.chain);
     for (const rule of rules.rules.slice(at, before === undefined ? undefined : before - 1)) {
       // ip_tables sets the mark after it has looked whether to log the line; nf_tables looks afterwards.
-      if (rule.target === 'TRACE' && event.backend === 'legacy') continue;
-      if (evaluateRule(rule, this.facts(event), sets).result === true) return `rule ${rule.number} of ${frame.chain} must have matched, but its line is missing: ${rule.text}`;
+      if (rule.target === 'TRACE' && event.point.backend === 'legacy') continue;
+      if (evaluateRule(rule, this.facts(event), sets).result === true)
+        return `rule ${rule.number} of ${frame.chain} must have matched, but its line is missing: ${rule.text}`;
     }
     return undefined;
   }
@@ -159,31 +164,33 @@ class Walk {
   private apply(event: TraceEvent, resolved: Resolved, frame: Frame): void {
     const { effect } = resolved;
     this.effect = effect;
-    frame.at = resolved.number ?? (event.backend === 'legacy' ? event.number : undefined);
-    if (event.backend === 'nft') this.followMark(event, resolved);
-    if (effect.kind === 'jump' || effect.kind === 'goto') this.called = { chain: effect.chain, goto: effect.kind === 'goto' };
+    frame.at = resolved.number ?? (event.point.backend === 'legacy' ? event.point.number : undefined);
+    if (event.point.backend === 'nft') this.followMark(event, resolved);
+    if (effect.kind === 'jump' || effect.kind === 'goto')
+      this.called = { chain: effect.chain, goto: effect.kind === 'goto' };
     else if (effect.kind === 'return') this.leave(event);
     else if (effect.kind === 'accept' || effect.kind === 'drop' || effect.kind === 'reject') this.ended = true;
-    else if (event.kind === 'policy') this.ended = true;
+    else if (event.point.kind === 'policy') this.ended = true;
     else if (effect.kind === 'unknown') this.called = this.guessCall(event);
   }
 
   /** RETURN in a base chain goes to its policy, which writes a line of its own. */
   private leave(event: TraceEvent): void {
     if (this.frames.length > 1) this.frames.pop();
-    else if (event.kind === 'return' && this.segment.base === undefined) this.frames.pop();
+    else if (event.point.kind === 'return' && this.segment.base === undefined) this.frames.pop();
   }
 
   /** Without rules, a line of another chain right after a rule's line means that the rule called it. */
   private guessCall(event: TraceEvent): { chain: string; goto: boolean } | undefined {
     const next = this.segment.events[this.segment.events.indexOf(event) + 1];
-    const called = next && next.chain !== event.chain && !this.frames.some(frame => frame.chain === next.chain);
-    return called ? { chain: next.chain, goto: false } : undefined;
+    const called =
+      next && next.point.chain !== event.point.chain && !this.frames.some(frame => frame.chain === next.point.chain);
+    return called ? { chain: next.point.chain, goto: false } : undefined;
   }
 
   /** nft tells the mark only at a chain's end; between a rule that set it and that line nobody knows it. */
   private followMark(event: TraceEvent, resolved: Resolved): void {
-    if (event.kind === 'policy' || event.kind === 'return') this.mark = event.mark ?? 0;
+    if (event.point.kind === 'policy' || event.point.kind === 'return') this.mark = event.mark ?? 0;
     else if (resolved.rule?.target === 'MARK') this.mark = undefined;
   }
 
@@ -199,7 +206,11 @@ class Walk {
 
   /** Numbers in raw count the tracer's own rules, which a snapshot taken before or after the trace does not have. */
   private isInjectionShift(event: TraceEvent, resolved: Resolved): boolean {
-    return event.table === 'raw' && event.backend === 'legacy' && !resolved.chain?.rules.some(rule => rule.target === 'TRACE');
+    return (
+      event.point.table === 'raw' &&
+      event.point.backend === 'legacy' &&
+      !resolved.chain?.rules.some(rule => rule.target === 'TRACE')
+    );
   }
 
   private frame(chain: string): Frame {
@@ -208,7 +219,7 @@ class Walk {
 
   private refs(chain: string) {
     const first = this.segment.events[0] as TraceEvent;
-    return this.context.book.chain(first.backend, this.segment.family, this.segment.table, chain);
+    return this.context.book.chain(first.point.backend, this.segment.family, this.segment.table, chain);
   }
 
   private chainOf(chain: string): Chain | undefined {
@@ -231,10 +242,10 @@ class Walk {
       family: header.family,
       protocol: header.protocol,
       tuple: header.tuple,
-      in: where.in,
-      out: where.out,
-      physIn: where.physIn,
-      physOut: where.physOut,
+      in: where.via.in,
+      out: where.via.out,
+      physIn: where.via.physIn,
+      physOut: where.via.physOut,
       mark: this.mark,
       tcpFlags: header.tcp?.flags,
       icmpType: header.icmp?.type,
@@ -246,16 +257,17 @@ class Walk {
 
   private add(event: TraceEvent, resolved: Resolved): void {
     const { rule, effect } = resolved;
-    const hop: Hop = { ...this.place(event), event: event.kind === 'conntrack' ? 'packet' : event.kind };
-    const number = resolved.number ?? event.number;
-    if (event.kind !== 'packet' && number !== undefined && number > 0) hop.rule = number;
-    const handle = event.handle ?? rule?.handle;
+    const hop: Hop = { ...this.place(event), event: event.point.kind === 'conntrack' ? 'packet' : event.point.kind };
+    const number = resolved.number ?? event.point.number;
+    if (event.point.kind !== 'packet' && number !== undefined && number > 0) hop.rule = number;
+    const handle = event.point.handle ?? rule?.handle;
     if (handle !== undefined) hop.handle = handle;
     if (rule && rule.text !== '') hop.text = rule.text;
     if (rule?.comment !== undefined) hop.comment = rule.comment;
-    const verdict = event.kind === 'packet' ? undefined : verdictText(effect);
+    const verdict = event.point.kind === 'packet' ? undefined : verdictText(effect);
     if (verdict !== undefined) hop.verdict = verdict;
-    if (rule?.target !== undefined && verdict !== rule.target && !verdict?.endsWith(` ${rule.target}`)) hop.target = rule.target;
+    if (rule?.target !== undefined && verdict !== rule.target && !verdict?.endsWith(` ${rule.target}`))
+      hop.target = rule.target;
     if (resolved.mismatch !== undefined && !this.isInjectionShift(event, resolved)) hop.uncertain = true;
     this.hops.push(hop);
   }
@@ -272,18 +284,18 @@ class Walk {
     const hop: Omit<Hop, 'event'> = {
       hook: this.segment.hook,
       table: this.segment.table,
-      chain: event.chain,
-      backend: event.backend,
+      chain: event.point.chain,
+      backend: event.point.backend,
       family: header.family,
       tuple: header.tuple,
       depth: Math.max(0, this.frames.length - 1),
       evidence: [`${this.context.sourceNames[event.source] ?? event.source}:${event.line}`],
     };
-    if (where.in !== undefined) hop.in = where.in;
-    if (where.out !== undefined) hop.out = where.out;
-    if (where.physIn !== undefined) hop.physIn = where.physIn;
-    if (where.physOut !== undefined) hop.physOut = where.physOut;
-    const mark = event.backend === 'legacy' ? event.mark : event.kind === 'policy' ? event.mark : undefined;
+    if (where.via.in !== undefined) hop.in = where.via.in;
+    if (where.via.out !== undefined) hop.out = where.via.out;
+    if (where.via.physIn !== undefined) hop.physIn = where.via.physIn;
+    if (where.via.physOut !== undefined) hop.physOut = where.via.physOut;
+    const mark = event.point.backend === 'legacy' ? event.mark : event.point.kind === 'policy' ? event.mark : undefined;
     if (mark !== undefined && mark !== 0) hop.mark = mark;
     if (OWN_TABLE.test(hop.table)) hop.owner = 'trace-svc';
     return hop;

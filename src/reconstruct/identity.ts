@@ -4,31 +4,45 @@
  */
 import type { PacketHeader, Tuple } from '../model.ts';
 
-const keys = new WeakMap<PacketHeader, string>();
+/**
+ * A number that is equal for two headers that may be one packet, whichever program printed them; `samePacket` decides. Of
+ * TCP's sequence number, which nft does not print, and the ICMP id, which source NAT may change, nothing is in it.
+ */
+export function packetKey(header: PacketHeader): number {
+  let key = (header.id ?? 0) * 31 + (header.length ?? 0);
+  if (header.tcp) key = key * 31 + header.tcp.flags.length * 7 + (header.tcp.window ?? 0);
+  else if (header.icmp) key = key * 31 + header.icmp.type * 257 + (header.icmp.seq ?? 0) + quotedId(header) * 3;
+  return (key * 31 + (header.fragment ?? 0)) | 0;
+}
+
+function quotedId(header: PacketHeader): number {
+  return header.icmp?.inner?.id ?? header.icmp?.quoted?.id ?? 0;
+}
 
 /**
- * Equal for two headers that may be one packet at two points of its way, whichever program printed them: IP id, length
- * and fragment, TCP flags and window, ICMP type and sequence. Not the TCP sequence number, which nft does not print, and
- * not the ICMP id, which source NAT may change.
+ * IP id, length and fragment, TCP flags and window, ICMP type and sequence are the same, and so is what only one of the two
+ * printed: the kernel log has TCP's sequence numbers, which tell apart what all else cannot.
  */
-export function packetKey(header: PacketHeader): string {
-  const known = keys.get(header);
-  if (known !== undefined) return known;
-  const parts = [header.family, header.protocol, header.id ?? '', header.length ?? '', header.fragment ?? '', transportKey(header)];
-  const key = parts.join(' ');
-  keys.set(header, key);
-  return key;
+export function samePacket(a: PacketHeader, b: PacketHeader): boolean {
+  if (
+    a.id !== b.id ||
+    a.length !== b.length ||
+    a.protocol !== b.protocol ||
+    a.family !== b.family ||
+    a.fragment !== b.fragment
+  )
+    return false;
+  if (a.tcp && b.tcp) return a.tcp.flags === b.tcp.flags && a.tcp.window === b.tcp.window && sameSequence(a, b);
+  if (!a.icmp || !b.icmp) return true;
+  return (
+    a.icmp.type === b.icmp.type &&
+    a.icmp.code === b.icmp.code &&
+    a.icmp.seq === b.icmp.seq &&
+    quotedId(a) === quotedId(b)
+  );
 }
 
-function transportKey(header: PacketHeader): string {
-  if (header.tcp) return `${header.tcp.flags}/${header.tcp.window ?? ''}`;
-  if (!header.icmp) return '';
-  const quoted = header.icmp.inner?.id ?? header.icmp.quoted?.id ?? '';
-  return `${header.icmp.type}/${header.icmp.code}/${header.icmp.seq ?? ''}/${quoted}`;
-}
-
-/** The kernel log also prints TCP's sequence number, which tells apart what the key cannot. */
-export function sameSequence(a: PacketHeader, b: PacketHeader): boolean {
+function sameSequence(a: PacketHeader, b: PacketHeader): boolean {
   const one = a.tcp?.seq;
   const other = b.tcp?.seq;
   return one === undefined || other === undefined || (one === other && a.tcp?.ack === b.tcp?.ack);
@@ -55,8 +69,4 @@ export function reversed(tuple: Tuple): Tuple {
   if (tuple.dport !== undefined) back.sport = tuple.dport;
   if (tuple.sport !== undefined) back.dport = tuple.sport;
   return back;
-}
-
-export function tupleText(protocol: string, tuple: Tuple): string {
-  return `${protocol} ${tuple.src} ${tuple.sport ?? ''} ${tuple.dst} ${tuple.dport ?? ''}`;
 }

@@ -3,8 +3,8 @@
  * legacy and the nft tables of a mixed node. What is one packet becomes one, here.
  */
 import type { TraceEvent } from '../model.ts';
-import { packetKey, sameSequence, sameTuple } from './identity.ts';
-import { eventCount, type Pass, type Segment } from './pass.ts';
+import { packetKey, samePacket, sameTuple } from './identity.ts';
+import { eventsOf, type Pass, type Segment, segmentsOf, setSegments } from './pass.ts';
 
 /** A packet with what each backend saw of it; at least one is there. */
 export interface Packet {
@@ -14,10 +14,13 @@ export interface Packet {
   duplicates: number;
 }
 
-export function joinPasses(passes: Pass[]): Packet[] {
+/** @param mayRepeat false where every packet surely stands in the list once */
+export function joinPasses(passes: Pass[], mayRepeat: boolean): Packet[] {
   const ordered = [...passes].sort((a, b) => a.order - b.order);
-  const legacy = withoutCopies(ordered.filter(pass => pass.backend === 'legacy'));
-  const nft = withoutCopies(ordered.filter(pass => pass.backend === 'nft'));
+  const unique = mayRepeat ? withoutCopies : (all: Pass[]) => all;
+  const legacy = unique(ordered.filter(pass => pass.backend === 'legacy'));
+  const nft = unique(ordered.filter(pass => pass.backend === 'nft'));
+  if (nft.length === 0) return legacy.map(pass => ({ legacy: pass, order: pass.order, duplicates: pass.duplicates }));
   return pairBackends(legacy, nft);
 }
 
@@ -41,36 +44,50 @@ function withoutCopies(passes: Pass[]): Pass[] {
 
 /** xtables-monitor names no protocol, so nft's passes are looked up by what both programs print. */
 function copyKey(pass: Pass): string {
-  const header = pass.header;
+  const header = pass.headers[0];
   if (!header) return `? ${pass.traceId}`;
-  return pass.backend === 'legacy' ? packetKey(header) : `${pass.traceId} ${header.id ?? ''} ${header.length ?? ''}`;
+  const { src, sport, dst, dport } = header.tuple;
+  return pass.backend === 'legacy'
+    ? `${packetKey(header)} ${header.tcp?.seq ?? ''} ${src} ${sport ?? ''} ${dst} ${dport ?? ''}`
+    : `${pass.traceId} ${header.id ?? ''} ${header.length ?? ''}`;
 }
 
 function isCopy(original: Pass, pass: Pass): boolean {
-  const a = original.header;
-  const b = pass.header;
+  const a = original.headers[0];
+  const b = pass.headers[0];
   if (!a || !b) return original.source !== pass.source;
-  if (!sameTuple(a.tuple, b.tuple) || !sameSequence(a, b) || a.ttl !== b.ttl) return false;
-  if (pass.backend === 'legacy' && original.first !== undefined && pass.first !== undefined) return overlaps(original, pass);
+  if (!sameTuple(a.tuple, b.tuple) || a.ttl !== b.ttl || (pass.backend === 'legacy' && !samePacket(a, b))) return false;
+  if (pass.backend === 'legacy' && original.first !== undefined && pass.first !== undefined)
+    return overlaps(original, pass);
   // Without a clock only the IP id tells a copy from another packet like it.
-  if (original.source !== pass.source) return true;
-  return (a.id ?? 0) !== 0 && a.ttl === b.ttl;
+  return original.source !== pass.source || (a.id ?? 0) !== 0;
 }
 
 /** The two saw the same moments; a copy that begins later has lost its first lines. */
 function overlaps(a: Pass, b: Pass): boolean {
-  const stamps = new Set(a.segments.flatMap(segment => segment.events.map(event => event.at)));
-  return b.segments.some(segment => segment.events.some(event => stamps.has(event.at)));
+  if (a.first === b.first) return true;
+  if ((a.newest ?? 0) < (b.first ?? 0) || (b.newest ?? 0) < (a.first ?? 0)) return false;
+  const stamps = new Set(eventsOf(a).map(event => event.at));
+  return eventsOf(b).some(event => event.at !== undefined && stamps.has(event.at));
 }
 
 /** Adds what the copy saw and the original lost; of what both saw, the original's events learn what only the copy's say. */
 function absorb(original: Pass, copy: Pass): void {
   original.duplicates += copy.duplicates;
-  for (const segment of copy.segments) {
-    const same = original.segments.find(s => s.table === segment.table && s.hook === segment.hook && (s.base === segment.base || !s.base || !segment.base));
-    if (same) mergeSegment(original, same, segment);
-    else insertSegment(original.segments, segment);
+  if (original.shape && original.shape === copy.shape && original.backend === 'legacy') {
+    original.duplicates += copy.count;
+    return;
   }
+  const segments = segmentsOf(original);
+  for (const segment of segmentsOf(copy)) {
+    const same = segments.find(
+      s =>
+        s.table === segment.table && s.hook === segment.hook && (s.base === segment.base || !s.base || !segment.base),
+    );
+    if (same) mergeSegment(original, same, segment);
+    else insertSegment(segments, segment);
+  }
+  setSegments(original, segments);
 }
 
 function mergeSegment(pass: Pass, into: Segment, copy: Segment): void {
@@ -92,11 +109,11 @@ function mergeSegment(pass: Pass, into: Segment, copy: Segment): void {
 }
 
 function sameEvent(a: TraceEvent, b: TraceEvent): boolean {
-  if (a.chain !== b.chain || a.number !== b.number || a.at !== b.at) return false;
-  if (a.backend === 'legacy') return a.kind === b.kind;
+  if (a.point.chain !== b.point.chain || a.point.number !== b.point.number || a.at !== b.at) return false;
+  if (a.point.backend === 'legacy') return a.point.kind === b.point.kind;
   // nft monitor's header line is xtables-monitor's first rule line.
-  if (a.kind === 'packet' || b.kind === 'packet') return a.kind === b.kind;
-  return a.kind === b.kind && sameVerdict(a.verdict, b.verdict);
+  if (a.point.kind === 'packet' || b.point.kind === 'packet') return a.point.kind === b.point.kind;
+  return a.point.kind === b.point.kind && sameVerdict(a.point.verdict, b.point.verdict);
 }
 
 function sameVerdict(a: string | undefined, b: string | undefined): boolean {
@@ -105,54 +122,68 @@ function sameVerdict(a: string | undefined, b: string | undefined): boolean {
 
 /** xtables-monitor knows handle and comment, nft monitor the interfaces and the whole header. */
 function learn(event: TraceEvent, other: TraceEvent): TraceEvent {
-  const handle = event.handle ?? other.handle;
-  const comment = event.rule?.comment ?? other.rule?.comment;
-  const rule = event.rule ? { ...event.rule } : other.rule;
-  if (rule && comment !== undefined) rule.comment = comment;
-  const learned: TraceEvent = { ...event };
+  const { point } = event;
+  const handle = point.handle ?? other.point.handle;
+  const comment = point.rule?.comment ?? other.point.rule?.comment;
+  const learned = { ...point };
   if (handle !== undefined) learned.handle = handle;
-  if (rule) learned.rule = rule;
-  return learned;
+  const rule = point.rule ?? other.point.rule;
+  if (rule) learned.rule = comment === undefined ? rule : { ...rule, comment };
+  return { ...event, point: learned };
 }
 
 function insertSegment(segments: Segment[], segment: Segment): void {
-  const rank = (s: Segment) => ['prerouting', 'input', 'forward', 'output', 'postrouting'].indexOf(s.hook) * 10_000 + (s.priority ?? 0);
+  const rank = (s: Segment) =>
+    ['prerouting', 'input', 'forward', 'output', 'postrouting'].indexOf(s.hook) * 10_000 + (s.priority ?? 0);
   const before = segments.findIndex(s => rank(s) > rank(segment));
   segments.splice(before < 0 ? segments.length : before, 0, segment);
 }
 
 /** Legacy and nft tables of a mixed node see the same packet one after the other: paired in order, each at most once. */
 function pairBackends(legacy: Pass[], nft: Pass[]): Packet[] {
-  const waiting = new Map<string, Pass[]>();
+  const waiting = new Map<number, Pass[]>();
   for (const pass of nft) {
-    const key = pass.header ? packetKey(pass.header) : '';
+    const key = keyOf(pass);
     const list = waiting.get(key) ?? [];
     list.push(pass);
     waiting.set(key, list);
   }
   const packets: Packet[] = [];
   for (const pass of legacy) {
-    const list = pass.header ? (waiting.get(packetKey(pass.header)) ?? []) : [];
-    const index = list.findIndex(other => onOneWay(pass, other));
+    const list = waiting.get(keyOf(pass)) ?? [];
+    const index = list.findIndex(other => looksAlike(pass, other) && onOneWay(pass, other));
     const partner = index < 0 ? undefined : list.splice(index, 1)[0];
-    const packet: Packet = { legacy: pass, order: pass.order, duplicates: pass.duplicates + (partner?.duplicates ?? 0) };
+    const packet: Packet = {
+      legacy: pass,
+      order: pass.order,
+      duplicates: pass.duplicates + (partner?.duplicates ?? 0),
+    };
     if (partner) packet.nft = partner;
     packets.push(packet);
   }
-  for (const pass of [...waiting.values()].flat()) packets.push({ nft: pass, order: pass.order, duplicates: pass.duplicates });
+  for (const pass of [...waiting.values()].flat())
+    packets.push({ nft: pass, order: pass.order, duplicates: pass.duplicates });
   return interleave(packets);
+}
+
+function keyOf(pass: Pass): number {
+  return pass.headers[0] ? packetKey(pass.headers[0]) : -1;
+}
+
+function looksAlike(a: Pass, b: Pass): boolean {
+  const [one, other] = [a.headers[0], b.headers[0]];
+  return one !== undefined && other !== undefined && samePacket(one, other);
 }
 
 /** Some hook saw the packet with the same addresses, or (its replies are traced only behind NAT) one end is the same throughout. */
 function onOneWay(a: Pass, b: Pass): boolean {
-  const ends = (pass: Pass) => pass.segments.flatMap(segment => (segment.header ? [segment.header] : []));
-  const ours = ends(a);
-  const theirs = ends(b);
-  if (ours.some(x => theirs.some(y => sameTuple(x.tuple, y.tuple)))) return true;
-  const last = ours.at(-1)?.tuple;
-  const first = theirs[0]?.tuple;
+  if (a.headers.some(x => b.headers.some(y => sameTuple(x.tuple, y.tuple)))) return true;
+  const last = a.headers.at(-1)?.tuple;
+  const first = b.headers[0]?.tuple;
   if (!last || !first) return false;
-  return (last.dst === first.dst && last.dport === first.dport) || (last.src === first.src && last.sport === first.sport);
+  return (
+    (last.dst === first.dst && last.dport === first.dport) || (last.src === first.src && last.sport === first.sport)
+  );
 }
 
 /**
@@ -160,7 +191,9 @@ function onOneWay(a: Pass, b: Pass): boolean {
  * tie the two orders together; what stands between two ties in one file is put between them.
  */
 function interleave(packets: Packet[]): Packet[] {
-  const legacy = packets.filter(packet => packet.legacy).sort((a, b) => (a.legacy as Pass).order - (b.legacy as Pass).order);
+  const legacy = packets
+    .filter(packet => packet.legacy)
+    .sort((a, b) => (a.legacy as Pass).order - (b.legacy as Pass).order);
   const nft = packets.filter(packet => packet.nft).sort((a, b) => (a.nft as Pass).order - (b.nft as Pass).order);
   const result: Packet[] = [];
   const taken = new Set<Packet>();
@@ -179,8 +212,4 @@ function interleave(packets: Packet[]): Packet[] {
     if (!taken.has(packet)) result.push(packet);
     taken.add(packet);
   }
-}
-
-export function packetEvents(packet: Packet): number {
-  return (packet.legacy ? eventCount(packet.legacy) : 0) + (packet.nft ? eventCount(packet.nft) : 0);
 }

@@ -1,31 +1,24 @@
-/** Passes of all sources -> journeys: joined, followed, put into connections, with rewrites and outcomes. The whole of this folder. */
-import { hostPort } from '../ip.ts';
-import type { ConntrackEntry, Hop, Journey, PacketHeader, Rewrite, Tuple } from '../model.ts';
+/** Passes of all sources -> traced packets: joined, put into connections, checked. The whole of this folder. */
+import type { PacketHeader, Tuple } from '../model.ts';
 import type { RuleBook } from '../rules/book.ts';
-import { type Connection, ConnectionTable, type Direction, type IsServer, isError } from './connections.ts';
+import {
+  type Assigned,
+  type Connection,
+  ConnectionTable,
+  type Direction,
+  type IsServer,
+  isError,
+} from './connections.ts';
 import { createExpectations } from './expect.ts';
 import { joinPasses, type Packet } from './join.ts';
-import { packetLabel } from './label.ts';
 import type { Pass } from './pass.ts';
-import { end, findRewrites, unseenRewrite } from './rewrites.ts';
-import { followPacket, type Trail } from './trail.ts';
+import { summarise, Traced, type TracedContext, type TrailSummary } from './traced.ts';
+import { followPacket, type TrailContext } from './trail.ts';
 
-export interface ReconstructContext {
+export interface ReconstructContext extends TracedContext {
   book: RuleBook;
-  conntrack: ConntrackEntry[];
   isServer: IsServer;
-  /** Does a packet that leaves by this interface reach a pod of this node? Undefined: cannot tell. */
-  isPodInterface(name: string, destination: string): boolean | undefined;
   sourceNames: string[];
-}
-
-/** A journey with what only the explanation needs. */
-export interface Traced {
-  journey: Journey;
-  header: PacketHeader;
-  trail: Trail;
-  connection: Connection;
-  direction: Direction;
 }
 
 export interface Reconstruction {
@@ -37,121 +30,106 @@ export interface Reconstruction {
   headless: number;
 }
 
-export function reconstruct(passes: Pass[], context: ReconstructContext): Reconstruction {
-  const packets = joinPasses(passes);
-  const expectations = createExpectations(passes, context.book);
+/** @param mayRepeat false where every packet surely stands among the passes once */
+export function reconstruct(passes: Pass[], mayRepeat: boolean, context: ReconstructContext): Reconstruction {
   const table = new ConnectionTable(context.isServer);
   const result: Reconstruction = { traced: [], connections: table.all, gaps: 0, duplicates: 0, headless: 0 };
-  for (const packet of packets) {
+  const trails: TrailContext = {
+    book: context.book,
+    expectations: createExpectations(passes, context.book),
+    sourceNames: context.sourceNames,
+  };
+  const summaries = createSummaries(context, trails);
+  for (const packet of joinPasses(passes, mayRepeat)) {
     result.duplicates += packet.duplicates;
-    const header = packet.legacy?.header ?? packet.nft?.header;
+    const header = packet.legacy?.headers[0] ?? packet.nft?.headers[0];
     if (!header) {
       result.headless++;
       continue;
     }
-    const { connection, direction } = table.assign({ header, tuples: tuplesOf(packet) });
-    const trail = followPacket(packet, header, connection.original, { book: context.book, expectations, sourceNames: context.sourceNames });
-    result.gaps += trail.gaps;
-    result.traced.push(traced(packet, header, trail, connection, direction, context));
+    const assigned = table.assign({ header, tuples: tuplesOf(packet) });
+    const summary = summaries(packet, header, assigned);
+    result.gaps += summary.gaps;
+    result.traced.push(new Traced(packet, header, assigned, summary, trails, context));
   }
   markRejected(result.traced);
   return result;
 }
 
 /** Every tuple the packet was seen with, each backend's in order. */
-function tuplesOf(packet: Packet): Tuple[] {
-  const tuples: Tuple[] = [];
-  for (const pass of [packet.legacy, packet.nft])
-    for (const segment of pass?.segments ?? [])
-      for (const event of segment.events) if (event.header && tuples.at(-1) !== event.header.tuple) tuples.push(event.header.tuple);
-  return tuples;
+function tuplesOf({ legacy, nft }: Packet): Tuple[] {
+  const headers = legacy && nft ? [...legacy.headers, ...nft.headers] : ((legacy ?? nft)?.headers ?? []);
+  return headers.map(header => header.tuple);
 }
 
-function traced(packet: Packet, header: PacketHeader, trail: Trail, connection: Connection, direction: Direction, context: ReconstructContext): Traced {
-  const tuple = trail.hops[0]?.tuple ?? header.tuple;
-  const rewrites = findRewrites(trail.hops, direction, trail.first);
-  const unseen = unseenRewrite(trail.hops, rewrites);
-  if (unseen) rewrites.push(completeFromEvidence(unseen, connection, context.conntrack));
-  if (direction === 'reply') rewrites.push(...replyFromConntrack(trail, rewrites, connection, header, context.conntrack));
-  const journey: Journey = {
-    probe: -1,
-    direction,
-    packet: { protocol: header.protocol, family: header.family, ...tuple, label: packetLabel(header) },
-    hops: trail.hops,
-    rewrites,
-    outcome: outcomeOf(trail, context),
-    gaps: trail.gaps,
-    later: !trail.first,
-    connection: connection.index,
+interface Remembered {
+  protocol: string;
+  kind: string | number;
+  first: Tuple;
+  last: Tuple;
+  original: Tuple;
+  direction: Direction;
+  summary: TrailSummary;
+}
+
+const MOST_OF_A_SHAPE = 16;
+
+/**
+ * Packets of one shape with the same ends have the same summary. The client's port, which every connection has another of,
+ * counts only where a rule looks at it.
+ */
+function createSummaries(context: ReconstructContext, trails: TrailContext) {
+  const known = new Map<number, Remembered[]>();
+  const withPort = context.book.asksSourcePorts;
+  return (packet: Packet, header: PacketHeader, { connection, direction }: Assigned): TrailSummary => {
+    const { legacy, nft } = packet;
+    const shape = shapeOf(packet);
+    const list = shape === undefined ? [] : (known.get(shape) ?? []);
+    const kind = header.tcp?.flags ?? (header.icmp ? header.icmp.type * 256 + header.icmp.code : 0);
+    const first = header.tuple;
+    const last = (nft ?? legacy)?.headers.at(-1)?.tuple ?? first;
+    const { original } = connection;
+    const found = list.find(
+      r =>
+        r.kind === kind &&
+        r.direction === direction &&
+        r.protocol === header.protocol &&
+        alike(r.first, first, direction, withPort) &&
+        alike(r.last, last, direction, withPort) &&
+        r.original.src === original.src &&
+        r.original.dst === original.dst,
+    );
+    if (found) return found.summary;
+    const summary = summarise(packet, header, followPacket(packet, header, original, trails), context);
+    if (shape !== undefined && list.length < MOST_OF_A_SHAPE) {
+      list.push({ protocol: header.protocol, kind, first, last, original, direction, summary });
+      known.set(shape, list);
+    }
+    return summary;
   };
-  if (header.id !== undefined) journey.packet.id = header.id;
-  if (header.length !== undefined) journey.packet.length = header.length;
-  const at = packet.legacy?.first ?? packet.nft?.first;
-  if (at !== undefined) journey.at = at;
-  return { journey, header, trail, connection, direction };
 }
 
-/** A rule translated and nothing was written afterwards: conntrack knows to what, or the rule's own text does. */
-function completeFromEvidence(unseen: { hop: Hop; field: 'dst' | 'src'; beforeHop: number }, connection: Connection, conntrack: ConntrackEntry[]): Rewrite {
-  const { hop, field } = unseen;
-  const rewrite: Rewrite = {
-    field,
-    from: end(hop.tuple, field),
-    kind: (hop.target ?? (field === 'dst' ? 'DNAT' : 'SNAT')) as Rewrite['kind'],
-    table: hop.table,
-    chain: hop.chain,
-    evidence: 'rule',
-    beforeHop: unseen.beforeHop,
-  };
-  if (hop.rule !== undefined) rewrite.rule = hop.rule;
-  const entry = entryOf(connection, conntrack);
-  if (entry) return { ...rewrite, to: field === 'dst' ? hostPort(entry.reply.src, entry.reply.sport) : hostPort(entry.reply.dst, entry.reply.dport), evidence: 'conntrack' };
-  const told = /(?:--to-destination|--to-source|dnat to|snat to) (\S+)$/.exec(hop.text ?? '')?.[1];
-  return told === undefined ? rewrite : { ...rewrite, to: told };
+/** Both backends' shapes as one number; undefined where a pass has none. */
+function shapeOf({ legacy, nft }: Packet): number | undefined {
+  if ((legacy && !legacy.shape) || (nft && !nft.shape)) return undefined;
+  return ((legacy?.shape?.id ?? -1) + 1) * 65_536 + (nft?.shape?.id ?? -1) + 1;
 }
 
-/** The reply's translation happens behind the last chain that legacy lines are written at (nf_nat at postrouting, 100). */
-function replyFromConntrack(trail: Trail, seen: Rewrite[], connection: Connection, header: PacketHeader, conntrack: ConntrackEntry[]): Rewrite[] {
-  const entry = entryOf(connection, conntrack);
-  const last = trail.hops.findLast(hop => hop.event !== 'gap')?.tuple ?? header.tuple;
-  if (!entry || isError(header) || trail.lastHook !== 'postrouting' || seen.some(rewrite => rewrite.field === 'src')) return [];
-  const from = end(last, 'src');
-  const to = hostPort(entry.original.dst, entry.original.dport);
-  if (from === to || from !== hostPort(entry.reply.src, entry.reply.sport)) return [];
-  return [{ field: 'src', from, to, kind: 'DNAT', fromConnection: true, evidence: 'conntrack', beforeHop: trail.hops.length }];
-}
-
-export function entryOf(connection: Connection, conntrack: ConntrackEntry[]): ConntrackEntry | undefined {
-  const { original, protocol } = connection;
-  return conntrack.find(
-    entry =>
-      entry.protocol === protocol &&
-      entry.original.src === original.src &&
-      entry.original.dst === original.dst &&
-      entry.original.sport === original.sport &&
-      entry.original.dport === original.dport &&
-      (entry.original.icmpId === undefined || connection.icmpId === undefined || entry.original.icmpId === connection.icmpId),
-  );
-}
-
-function outcomeOf(trail: Trail, context: ReconstructContext): Journey['outcome'] {
-  if (trail.end === 'drop') return 'dropped';
-  if (trail.end === 'reject') return 'rejected';
-  if (trail.end === 'open') return 'unknown';
-  const last = trail.hops.findLast(hop => hop.event !== 'gap');
-  if (!last || (trail.end === 'unknown' && last.event === 'rule')) return 'unknown';
-  if (trail.lastHook === 'input') return 'delivered';
-  if (trail.lastHook !== 'postrouting' || last.out === undefined) return 'unknown';
-  return context.isPodInterface(last.out, last.tuple.dst) === true ? 'delivered' : 'left-node';
+function alike(a: Tuple, b: Tuple, direction: Direction, withPort: boolean): boolean {
+  if (a.src !== b.src || a.dst !== b.dst) return false;
+  if (withPort) return a.sport === b.sport && a.dport === b.dport;
+  return direction === 'request' ? a.dport === b.dport : a.sport === b.sport;
 }
 
 /** Without the rules, a line that the packet's trail ends with is a reject if the node answered that very packet with an error. */
 function markRejected(traced: Traced[]): void {
   for (const answer of traced) {
+    if (answer.summary.firstHook !== 'output' || !isError(answer.header)) continue;
     const quoted = answer.header.icmp?.inner?.id ?? answer.header.icmp?.quoted?.id;
-    const fromNode = answer.trail.hops[0]?.hook === 'output';
-    if (!isError(answer.header) || !fromNode || quoted === undefined || quoted === 0) continue;
-    const cause = traced.find(t => t.connection === answer.connection && t.header.id === quoted && t.journey.outcome === 'unknown');
-    if (cause) cause.journey.outcome = 'rejected';
+    if (quoted === undefined || quoted === 0) continue;
+    const cause = traced.find(
+      t => t.connection === answer.connection && t.header.id === quoted && t.outcome === 'unknown',
+    );
+    if (cause) cause.outcome = 'rejected';
   }
 }

@@ -7,27 +7,48 @@ import type { PacketHeader, TraceEvent } from '../model.ts';
 import type { RuleBook } from '../rules/book.ts';
 import { place } from '../rules/hooks.ts';
 import { locate } from '../rules/locate.ts';
-import { packetKey, tupleMayBecome } from './identity.ts';
+import { packetKey, samePacket, tupleMayBecome } from './identity.ts';
 import type { PassBuilder } from './legacy-passes.ts';
-import { OPEN_PASSES, type Pass, type PassSink, type Segment } from './pass.ts';
+import { closePass, keepEvent, newPass, OPEN_PASSES, type Pass, type PassSink } from './pass.ts';
+import type { Place } from './places.ts';
+import type { Shapes } from './shape.ts';
 
-export function createNftPasses(sink: PassSink, nextOrder: () => number, book: RuleBook): PassBuilder {
+export function createNftPasses(sink: PassSink, nextOrder: () => number, book: RuleBook, shapes: Shapes): PassBuilder {
   const passes = createOpenPasses(sink, nextOrder);
   const byId = new Map<string, Pass>();
   /** conntrack's line stands before the packet's. */
   const conntrack = new Map<string, string>();
 
+  const openById = (event: TraceEvent): Pass | undefined => {
+    const pass = byId.get(event.traceId ?? '');
+    return pass?.closed ? undefined : pass;
+  };
+  const append = (pass: Pass, event: TraceEvent, place: Place | undefined, headerChanged: boolean): void => {
+    pass.shape = shapes.extend(pass.count === 0 ? shapes.root : pass.shape, event, headerChanged);
+    keepEvent(pass, event, place);
+    if (place) pass.place = place;
+    pass.point = event.point;
+    pass.via = event.via;
+    pass.count++;
+  };
   const enter = (event: TraceEvent, header: PacketHeader): void => {
-    const segment = newSegment(event, header, book);
+    const place = locatePlace(event, book);
     const key = packetKey(header);
-    const same = byId.get(event.traceId ?? '');
-    const pass = (same && mayFollow(same, segment, header, key) ? same : undefined) ?? passes.find(key, p => mayFollow(p, segment, header, key));
-    const home = pass ?? passes.open(event, header, key);
-    if (pass) home.last = header;
-    home.segments.push(segment);
+    const same = openById(event);
+    const pass =
+      (same && mayFollow(same, place, header) ? same : undefined) ?? passes.find(key, p => mayFollow(p, place, header));
+    const home = pass ?? passes.open(event, place, key);
+    const changed = home.headers.at(-1) !== header;
+    if (changed) home.headers.push(header);
+    append(home, event, place, pass !== undefined && changed);
     remember(event, home);
+    takeConntrack(home, event);
+  };
+  const takeConntrack = (pass: Pass, event: TraceEvent): void => {
     const line = conntrack.get(event.traceId ?? '');
-    if (line !== undefined) segment.conntrack = line;
+    if (line === undefined) return;
+    pass.conntrack ??= new Map();
+    pass.conntrack.set((pass.places?.length ?? 1) - 1, line);
     conntrack.delete(event.traceId ?? '');
   };
   const remember = (event: TraceEvent, pass: Pass): void => {
@@ -38,25 +59,22 @@ export function createNftPasses(sink: PassSink, nextOrder: () => number, book: R
   };
   /** A base chain whose header line is lost, or was never printed (xtables-monitor prints none before a bare policy). */
   const enterWithoutHeader = (event: TraceEvent): void => {
-    const home = byId.get(event.traceId ?? '') ?? passes.open(event, undefined, `? ${event.traceId}`);
-    home.segments.push(newSegment(event, undefined, book));
+    const place = locatePlace(event, book);
+    const home = openById(event) ?? passes.open(event, place, -1);
+    append(home, event, place, false);
     remember(event, home);
   };
   return {
     push(event) {
-      if (event.kind === 'conntrack') {
+      if (event.point.kind === 'conntrack') {
         if (conntrack.size > OPEN_PASSES) conntrack.clear();
         conntrack.set(event.traceId ?? '', event.conntrack ?? '');
         return;
       }
-      const pass = byId.get(event.traceId ?? '');
-      if (pass && repeatsNewest(pass, event)) {
-        pass.duplicates++;
-        return;
-      }
-      if (event.header) return enter(event, event.header);
-      const segment = currentSegment(pass, event);
-      if (segment) segment.events.push(event);
+      const pass = openById(event);
+      if (pass && repeatsNewest(pass, event)) pass.duplicates++;
+      else if (event.header) enter(event, event.header);
+      else if (pass && continues(pass, event)) append(pass, event, undefined, false);
       else enterWithoutHeader(event);
     },
     end: passes.end,
@@ -65,47 +83,34 @@ export function createNftPasses(sink: PassSink, nextOrder: () => number, book: R
 
 /** The same line twice in a row: no rule matches twice without its caller's line between, and no header is dumped twice. */
 function repeatsNewest(pass: Pass, event: TraceEvent): boolean {
-  const newest = pass.segments[pass.segments.length - 1]?.events.at(-1);
-  return (
-    newest !== undefined &&
-    newest.kind === event.kind &&
-    newest.chain === event.chain &&
-    newest.table === event.table &&
-    newest.verdict === event.verdict &&
-    newest.handle === event.handle &&
-    newest.rule === event.rule &&
-    newest.header === event.header
-  );
+  return pass.point === event.point && pass.events?.at(-1)?.header === event.header;
 }
 
-/** The segment the event belongs to: the packet's newest, if it is the same table's and has not ended. */
-function currentSegment(pass: Pass | undefined, event: TraceEvent): Segment | undefined {
-  const segment = pass?.segments[pass.segments.length - 1];
-  if (!segment || segment.table !== event.table || segment.family !== event.family || ended(segment)) return undefined;
-  if (event.kind === 'policy' && segment.base !== undefined && segment.base !== event.chain) return undefined;
-  return segment;
+/** Does the event belong to the packet's newest base chain? It must be the same table's, and that chain not ended. */
+function continues(pass: Pass, event: TraceEvent): boolean {
+  const { place } = pass;
+  const { point } = event;
+  if (place.table !== point.table || place.family !== point.family || ended(pass)) return false;
+  return point.kind !== 'policy' || place.base === undefined || place.base === point.chain;
 }
 
-function ended(segment: Segment): boolean {
-  const newest = segment.events[segment.events.length - 1];
-  return newest?.kind === 'policy' || /^(accept|drop|queue|stolen)/.test(newest?.kind === 'rule' ? (newest.verdict ?? '') : '');
+function ended({ point }: Pass): boolean {
+  return point.kind === 'policy' || (point.kind === 'rule' && /^(accept|drop|queue|stolen)/.test(point.verdict ?? ''));
 }
 
-function newSegment(event: TraceEvent, header: PacketHeader | undefined, book: RuleBook): Segment {
-  const base = { family: event.family, table: event.table, chain: event.chain, in: event.in, out: event.out };
-  const { hook, priority } = locate(book, base);
-  return { hook, table: event.table, family: event.family, base: event.chain, priority, events: [event], header };
+function locatePlace(event: TraceEvent, book: RuleBook): Place {
+  const { family, table, chain } = event.point;
+  const { hook, priority } = locate(book, { family, table, chain, in: event.via.in, out: event.via.out });
+  return { hook, table, family, base: chain, priority };
 }
 
-function mayFollow(pass: Pass, segment: Segment, header: PacketHeader, key: string): boolean {
-  const last = pass.last;
-  if (!last || pass.header === undefined || packetKey(pass.header) !== key || !tupleMayBecome(last, header)) return false;
-  const newest = pass.segments[pass.segments.length - 1] as Segment;
-  return isLater(newest, segment);
+function mayFollow(pass: Pass, place: Place, header: PacketHeader): boolean {
+  const last = pass.headers[pass.headers.length - 1];
+  return last !== undefined && samePacket(last, header) && tupleMayBecome(last, header) && isLater(pass.place, place);
 }
 
 /** Later on the packet's way. Where a priority is not known, another chain of the same hook is taken to be later. */
-function isLater(before: Segment, now: Segment): boolean {
+function isLater(before: Place, now: Place): boolean {
   const known = before.priority !== undefined && now.priority !== undefined;
   const from = place(before.hook, known ? (before.priority ?? 0) : 0);
   const to = place(now.hook, known ? (now.priority ?? 0) : 0);
@@ -115,36 +120,24 @@ function isLater(before: Segment, now: Segment): boolean {
 
 /** Open packets by key; the oldest are handed on when there are too many. */
 function createOpenPasses(sink: PassSink, nextOrder: () => number) {
-  const byKey = new Map<string, Pass[]>();
-  const closeOldest = (): void => {
-    const oldest = byKey.entries().next().value;
-    if (!oldest) return;
-    byKey.delete(oldest[0]);
-    for (const pass of oldest[1]) sink.pass(pass);
+  const byKey = new Map<number, Pass[]>();
+  const closeOldest = (count: number): void => {
+    for (const [key, list] of byKey) {
+      if (count-- <= 0) return;
+      byKey.delete(key);
+      for (const pass of list) closePass(pass, sink);
+    }
   };
   return {
-    find: (key: string, fits: (pass: Pass) => boolean): Pass | undefined => byKey.get(key)?.findLast(fits),
-    open(event: TraceEvent, header: PacketHeader | undefined, key: string): Pass {
-      const pass: Pass = {
-        backend: 'nft',
-        source: event.source,
-        header,
-        last: header,
-        segments: [],
-        first: event.at,
-        newest: event.at,
-        duplicates: 0,
-        order: nextOrder(),
-      };
-      if (event.traceId !== undefined) pass.traceId = event.traceId;
+    find: (key: number, fits: (pass: Pass) => boolean): Pass | undefined => byKey.get(key)?.findLast(fits),
+    open(event: TraceEvent, place: Place, key: number): Pass {
+      const pass = newPass('nft', event, place, nextOrder());
       const list = byKey.get(key);
       if (!list) byKey.set(key, [pass]);
-      else if (list.push(pass) > 8) sink.pass(list.shift() as Pass);
-      if (byKey.size > OPEN_PASSES) closeOldest();
+      else if (list.push(pass) > 8) closePass(list.shift() as Pass, sink);
+      if (byKey.size > OPEN_PASSES) closeOldest(OPEN_PASSES / 2);
       return pass;
     },
-    end(): void {
-      while (byKey.size > 0) closeOldest();
-    },
+    end: () => closeOldest(Number.POSITIVE_INFINITY),
   };
 }

@@ -2,11 +2,9 @@
 import type { Match, TraceEvent } from '../model.ts';
 import type { RuleBook } from '../rules/book.ts';
 import { stateNames } from '../rules/evaluate.ts';
-import type { Packet } from './join.ts';
-import { isNat } from './pass.ts';
+import { isNat, type Segment } from './pass.ts';
 
-export function connectionState(packet: Packet, book: RuleBook): string | undefined {
-  const segments = [...(packet.legacy?.segments ?? []), ...(packet.nft?.segments ?? [])];
+export function connectionState(segments: Segment[], book: RuleBook): string | undefined {
   for (const segment of segments) {
     const told = segment.conntrack ? /ct state (\w+)/.exec(segment.conntrack)?.[1] : undefined;
     if (told) return told.toUpperCase();
@@ -20,13 +18,19 @@ export function connectionState(packet: Packet, book: RuleBook): string | undefi
 }
 
 function stateIn(event: TraceEvent, book: RuleBook): string | undefined {
-  if (event.kind !== 'rule') return undefined;
-  const rule = event.rule ?? book.chain(event.backend, event.family, event.table, event.chain)[0]?.chain.rules[(event.number ?? 0) - 1];
+  if (event.point.kind !== 'rule') return undefined;
+  const rule =
+    event.point.rule ??
+    book.chain(event.point.backend, event.point.family, event.point.table, event.point.chain)[0]?.chain.rules[
+      (event.point.number ?? 0) - 1
+    ];
   const match = rule?.matches.find(m => (m.kind === 'ct state' || m.kind === 'conntrack ctstate') && !m.negated);
   return match && single(match);
 }
 
 function single(match: Match): string | undefined {
   const names = stateNames(match.args.join(',')).split(',');
-  return names.length === 1 && /^(NEW|ESTABLISHED|RELATED|INVALID|UNTRACKED)$/.test(names[0] ?? '') ? names[0] : undefined;
+  return names.length === 1 && /^(NEW|ESTABLISHED|RELATED|INVALID|UNTRACKED)$/.test(names[0] ?? '')
+    ? names[0]
+    : undefined;
 }

@@ -20,6 +20,10 @@ export interface RuleBook {
   sets(table: Table): (name: string) => NamedSet | undefined;
   /** Chains whose rules differ between two snapshots: `family table chain`. */
   changed(backend: Backend, family: TableFamily, table: string, chain: string): boolean;
+  /** Some chain differs between two snapshots. */
+  anyChanged: boolean;
+  /** Some rule looks at the sender's port, which differs from connection to connection. */
+  asksSourcePorts: boolean;
 }
 
 export function createRuleBook(rulesets: Ruleset[], ipsets: NamedSet[]): RuleBook {
@@ -34,6 +38,7 @@ export function createRuleBook(rulesets: Ruleset[], ipsets: NamedSet[]): RuleBoo
       }
   const tablesOf = (backend: Backend, family: Family): Table[] =>
     rulesets.flatMap(r => r.tables.filter(t => t.backend === backend && (t.family === family || t.family === 'inet')));
+  const differs = new Map([...index].map(([key, refs]) => [key, refs.length > 1 && differ(refs)] as const));
   const ipset = new Map(ipsets.map(set => [set.name, set]));
   return {
     rulesets,
@@ -41,7 +46,15 @@ export function createRuleBook(rulesets: Ruleset[], ipsets: NamedSet[]): RuleBoo
     tables: tablesOf,
     covers: (backend, family) => tablesOf(backend, family).length > 0,
     sets: table => name => table.sets.get(name) ?? ipset.get(name),
-    changed: (backend, family, table, chain) => differ(index.get(keyOf(backend, family, table, chain)) ?? []),
+    changed: (backend, family, table, chain) => differs.get(keyOf(backend, family, table, chain)) ?? false,
+    anyChanged: [...differs.values()].some(Boolean),
+    asksSourcePorts: rulesets.some(r =>
+      r.tables.some(t =>
+        [...t.chains.values()].some(c =>
+          c.rules.some(rule => rule.matches.some(m => /sport|multiport ports/.test(m.kind))),
+        ),
+      ),
+    ),
   };
 }
 

@@ -7,7 +7,18 @@ export type Effect =
   /** A verdict map, or a target we do not know. */
   | { kind: 'unknown' };
 
-const ACCEPTING = new Set(['ACCEPT', 'DNAT', 'SNAT', 'MASQUERADE', 'REDIRECT', 'NETMAP', 'TPROXY', 'QUEUE', 'NFQUEUE', 'SYNPROXY']);
+const ACCEPTING = new Set([
+  'ACCEPT',
+  'DNAT',
+  'SNAT',
+  'MASQUERADE',
+  'REDIRECT',
+  'NETMAP',
+  'TPROXY',
+  'QUEUE',
+  'NFQUEUE',
+  'SYNPROXY',
+]);
 
 /** Targets that act and let the packet go on to the next rule (iptables-extensions(8), "non-terminating"). */
 const CONTINUING = new Set(

@@ -36,7 +36,11 @@ export interface Evaluation {
 }
 
 export function evaluateRule(rule: Rule, packet: PacketFacts, sets: SetLookup): Evaluation {
-  const conditions = rule.matches.map(match => ({ text: match.text, kind: match.kind, result: evaluateMatch(match, packet, sets) }));
+  const conditions = rule.matches.map(match => ({
+    text: match.text,
+    kind: match.kind,
+    result: evaluateMatch(match, packet, sets),
+  }));
   const mapped = rule.vmap ? lookUp(rule.vmap, packet, sets) : undefined;
   if (rule.vmap) {
     const text = `${rule.vmap.key.join(' . ')} vmap ${rule.vmap.map ? `@${rule.vmap.map}` : '{ … }'}`;
@@ -100,8 +104,16 @@ const HOLDS: Record<string, Holds> = {
   'meta mark': nftMark,
   mark: nftMark,
   'ct state': (m, p) => stateIn(stateNames(listOf(m).join(',')), p.state),
-  'icmp type': (m, p) => both(is(p, 'icmp'), anyOf(m, value => icmpIs(value, p))),
-  'icmpv6 type': (m, p) => both(is(p, 'icmpv6'), anyOf(m, value => icmpIs(value, p))),
+  'icmp type': (m, p) =>
+    both(
+      is(p, 'icmp'),
+      anyOf(m, value => icmpIs(value, p)),
+    ),
+  'icmpv6 type': (m, p) =>
+    both(
+      is(p, 'icmpv6'),
+      anyOf(m, value => icmpIs(value, p)),
+    ),
   'ct original ip saddr': (m, p) => (p.original ? inCidr(p.original.src, first(m)) : undefined),
   'ct original ip daddr': (m, p) => (p.original ? inCidr(p.original.dst, first(m)) : undefined),
   'meta nfproto': (m, p) => first(m).replace('ipv4', 'ip').replace('ipv6', 'ip6') === p.family,
@@ -221,7 +233,13 @@ export function stateNames(text: string): string {
     .join(',');
 }
 
-const ICMP_NAMES: Record<string, number> = { 'echo-request': 8, 'echo-reply': 0, 'destination-unreachable': 3, 'time-exceeded': 11, redirect: 5 };
+const ICMP_NAMES: Record<string, number> = {
+  'echo-request': 8,
+  'echo-reply': 0,
+  'destination-unreachable': 3,
+  'time-exceeded': 11,
+  redirect: 5,
+};
 const ICMP6_NAMES: Record<string, number> = {
   'echo-request': 128,
   'echo-reply': 129,
@@ -284,7 +302,11 @@ function concatenation(match: Match, packet: PacketFacts, sets: SetLookup): bool
   return inElements(set.elements, key) !== undefined;
 }
 
-function lookUp(vmap: NonNullable<Rule['vmap']>, packet: PacketFacts, sets: SetLookup): { result: boolean | undefined; element?: SetElement } {
+function lookUp(
+  vmap: NonNullable<Rule['vmap']>,
+  packet: PacketFacts,
+  sets: SetLookup,
+): { result: boolean | undefined; element?: SetElement } {
   const elements = vmap.map === undefined ? vmap.elements : sets(vmap.map)?.elements;
   const key = keyOf(vmap.key, packet);
   if (!elements || !key) return { result: undefined };
@@ -293,7 +315,9 @@ function lookUp(vmap: NonNullable<Rule['vmap']>, packet: PacketFacts, sets: SetL
 }
 
 function inElements(elements: SetElement[], key: string[]): SetElement | undefined {
-  return elements.find(element => element.key.length === key.length && element.key.every((part, i) => elementPart(part, key[i] ?? '')));
+  return elements.find(
+    element => element.key.length === key.length && element.key.every((part, i) => elementPart(part, key[i] ?? '')),
+  );
 }
 
 function elementPart(part: string, value: string): boolean {

@@ -48,7 +48,8 @@ export function locate(book: RuleBook, base: BaseChain): Located {
   for (const { chain } of book.chain('nft', base.family, base.table, base.chain))
     if (chain.hook) return { hook: chain.hook, priority: chain.priority };
   const own = OWN_TABLE.test(base.table) && Object.hasOwn(OWN, base.chain) ? OWN[base.chain] : undefined;
-  const known = own ?? (base.table === 'kube-proxy' && Object.hasOwn(KUBE_PROXY, base.chain) ? KUBE_PROXY[base.chain] : undefined);
+  const known =
+    own ?? (base.table === 'kube-proxy' && Object.hasOwn(KUBE_PROXY, base.chain) ? KUBE_PROXY[base.chain] : undefined);
   if (known) return { hook: known[0], priority: known[1] };
   const builtin = builtinHook(base.chain);
   if (builtin) return { hook: builtin, priority: tablePriority(base.table, builtin) };

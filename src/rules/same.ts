@@ -11,7 +11,10 @@ export function sameNftRule(a: Rule, b: Rule): boolean {
 }
 
 function canonical(rule: Rule): string {
-  const conditions = rule.matches.map(match => `${match.kind} ${match.negated ? '!' : ''}${match.mask ? `&${numeric(match.mask)} ` : ''}${valueOf(match)}`);
+  const conditions = rule.matches.map(
+    match =>
+      `${match.kind} ${match.negated ? '!' : ''}${match.mask ? `&${numeric(match.mask)} ` : ''}${valueOf(match)}`,
+  );
   const map = rule.vmap ? `${rule.vmap.key.join('.')} ${rule.vmap.map ?? JSON.stringify(rule.vmap.elements)}` : '';
   return [...conditions, map, rule.target ?? '', rule.targetArgs.map(numeric).join(' ')].join('|');
 }
@@ -42,7 +45,8 @@ const COMMON: Record<string, string> = {
 /** Can the nft text be this iptables rule? The target must agree, and so must every condition both can say. */
 export function sameAcrossSyntax(nft: Rule, iptables: Rule): boolean {
   if (targetOf(nft) !== targetOf(iptables) || nft.goto !== iptables.goto) return false;
-  if (/DNAT|SNAT/.test(iptables.target ?? '') && !iptables.targetArgs.join(' ').includes(nft.targetArgs.at(-1) ?? '')) return false;
+  if (/DNAT|SNAT/.test(iptables.target ?? '') && !iptables.targetArgs.join(' ').includes(nft.targetArgs.at(-1) ?? ''))
+    return false;
   return nft.matches.every(match => agrees(match, iptables)) && iptables.matches.every(match => foundIn(match, nft));
 }
 

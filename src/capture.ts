@@ -1,0 +1,106 @@
+/**
+ * The waist: everything gathered about one run, as one JSON value. Live runs, the lab and files on disk all become one of
+ * these, and everything after it is pure. A saved capture is the fixture, the bug report and the lesson.
+ */
+
+import { TraceError } from './errors.ts';
+import type { KubeObjects, Probe } from './model.ts';
+
+export const CAPTURE_KIND = 'Capture';
+export const API_VERSION = 'trace-svc/v1alpha1';
+
+export interface CaptureTrace {
+  /** What the text is, for people: `kmsg`, `nft-monitor`, a file's name. */
+  name: string;
+  text: string;
+}
+
+export interface CaptureRules {
+  name: string;
+  text: string;
+}
+
+export interface CaptureProbe {
+  kind: Probe['kind'];
+  target: string;
+  argv: string[];
+  stdout: string;
+  stderr: string;
+  code: number;
+  durationMs: number;
+}
+
+export interface Capture {
+  apiVersion: typeof API_VERSION;
+  kind: typeof CAPTURE_KIND;
+  origin: 'live' | 'lab' | 'files';
+  /** When the run began, ISO 8601, for people. */
+  startedAt?: string;
+  target?: { namespace: string; service: string; port?: number };
+  source?: { namespace?: string; pod?: string; ips: string[]; node?: string };
+  node?: { name?: string; kernel?: string; proxyMode?: string; method?: string; tools?: Record<string, string> };
+  objects: KubeObjects;
+  rules: CaptureRules[];
+  traces: CaptureTrace[];
+  probes: CaptureProbe[];
+  /** What curl and ping printed, where only the text is known (explain --probe). */
+  probeTexts: string[];
+  conntrack: string[];
+  ipsets: string[];
+  ipvs: string[];
+  /** Losses the collector itself noticed: a full buffer, a budget that ran out. */
+  losses: string[];
+  timings?: Record<string, number>;
+  cleanup: { complete: boolean; removed: string[]; left?: string[] };
+  notes: string[];
+}
+
+export function emptyCapture(origin: Capture['origin'], objects: KubeObjects): Capture {
+  return {
+    apiVersion: API_VERSION,
+    kind: CAPTURE_KIND,
+    origin,
+    objects,
+    rules: [],
+    traces: [],
+    probes: [],
+    probeTexts: [],
+    conntrack: [],
+    ipsets: [],
+    ipvs: [],
+    losses: [],
+    cleanup: { complete: true, removed: [] },
+    notes: [],
+  };
+}
+
+export function encodeCapture(capture: Capture): string {
+  return `${JSON.stringify(capture, undefined, 1)}\n`;
+}
+
+/** Does this JSON value claim to be a capture? */
+export function isCapture(value: unknown): value is { kind: 'Capture' } {
+  return typeof value === 'object' && value !== null && (value as { kind?: unknown }).kind === CAPTURE_KIND;
+}
+
+/** @throws TraceError(usage) where the value claims to be a capture and is not one we can read. */
+export function decodeCapture(value: unknown, name: string): Capture {
+  const given = value as Partial<Capture>;
+  if (given.apiVersion !== API_VERSION)
+    throw new TraceError(
+      'usage',
+      `${name} is a capture of version ${String(given.apiVersion)}; this program reads ${API_VERSION}`,
+      'Use the version of kubectl-trace_svc that wrote it.',
+    );
+  const base = emptyCapture(given.origin ?? 'files', { services: [], endpoints: [], pods: [], nodes: [] });
+  for (const [key, fallback] of Object.entries(base)) {
+    const own = (given as Record<string, unknown>)[key];
+    if (own !== undefined && (typeof own !== typeof fallback || Array.isArray(own) !== Array.isArray(fallback)))
+      throw new TraceError(
+        'usage',
+        `${name} is a damaged capture: \`${key}\` is not ${Array.isArray(fallback) ? 'a list' : `a ${typeof fallback}`}`,
+        'Save the run again with --save.',
+      );
+  }
+  return { ...base, ...given, objects: { ...base.objects, ...given.objects } };
+}

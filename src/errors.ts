@@ -1,0 +1,40 @@
+/** Every failure the program tells a person: what failed, and what to do. The edge turns the kind into an exit code. */
+
+export type ErrorKind = 'usage' | 'internal' | 'refused' | 'api' | 'interrupted';
+
+/** Documented in docs/exit-codes.md; stable. */
+export const EXIT = {
+  answered: 0,
+  error: 1,
+  usage: 2,
+  notAnswered: 3,
+  refused: 4,
+  cleanupIncomplete: 5,
+  incomplete: 6,
+  interrupted: 130,
+  terminated: 143,
+} as const;
+
+export class TraceError extends Error {
+  readonly kind: ErrorKind;
+  readonly remedy: string | undefined;
+  constructor(kind: ErrorKind, message: string, remedy?: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'TraceError';
+    this.kind = kind;
+    this.remedy = remedy;
+  }
+}
+
+export function exitCodeOf(kind: ErrorKind): number {
+  switch (kind) {
+    case 'usage':
+      return EXIT.usage;
+    case 'refused':
+      return EXIT.refused;
+    case 'interrupted':
+      return EXIT.interrupted;
+    default:
+      return EXIT.error;
+  }
+}

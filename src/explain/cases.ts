@@ -1,0 +1,200 @@
+/** Connections -> cases: one per probe, each connection with its packets sorted, its Service found, and its fate decided. */
+import { hostPort, parseHostPort } from '../ip.ts';
+import type { ConntrackEntry, Endpoint, Hop, Probe, Rewrite } from '../model.ts';
+import type { Connection } from '../reconstruct/connections.ts';
+import type { Reconstruction } from '../reconstruct/journeys.ts';
+import { entryOf, type Traced, type TrailSummary } from '../reconstruct/traced.ts';
+import type { ExplainContext, ServiceMatch } from './context.ts';
+import { decideFate, type Fate } from './fate.ts';
+
+export interface ConnectionCase {
+  connection: Connection;
+  requests: Traced[];
+  replies: Traced[];
+  /** The request the nat chains were asked for; without one, the first that was seen. */
+  first: Traced | undefined;
+  service: ServiceMatch | undefined;
+  /** The request's destination, rewritten, and its source, if they were. */
+  dnat: Rewrite | undefined;
+  snat: Rewrite | undefined;
+  endpoint: { address: string; port?: number; object?: Endpoint } | undefined;
+  conntrack: ConntrackEntry | undefined;
+  fate: Fate;
+}
+
+export interface Case {
+  index: number;
+  probe: Probe;
+  connections: ConnectionCase[];
+}
+
+export function buildCases(reconstruction: Reconstruction, given: Probe[], context: ExplainContext): Case[] {
+  const repliesTraced = reconstruction.traced.some(traced => traced.direction === 'reply');
+  const relevant = reconstruction.connections.filter(connection => isRelevant(connection, context));
+  const taken = new Set<Connection>();
+  const packets = byConnection(reconstruction);
+  const cases = given.map((probe, index): Case => {
+    const own = connectionsOf(probe, relevant, taken, given.filter(other => sameProbe(other, probe)).length > 1);
+    for (const connection of own) taken.add(connection);
+    return {
+      index,
+      probe,
+      connections: own.map(connection =>
+        connectionCase(connection, packets.get(connection) ?? [], probe, repliesTraced, context),
+      ),
+    };
+  });
+  for (const group of groupByQuestion(relevant.filter(connection => !taken.has(connection)))) {
+    const probe = inferredProbe(group[0] as Connection);
+    const connections = group.map(connection =>
+      connectionCase(connection, packets.get(connection) ?? [], probe, repliesTraced, context),
+    );
+    Object.assign(probe, inferOutcome(connections));
+    cases.push({ index: cases.length, probe, connections });
+  }
+  for (const one of cases) for (const { connection } of one.connections) connection.probe = one.index;
+  return cases;
+}
+
+function byConnection(reconstruction: Reconstruction): Map<Connection, Traced[]> {
+  const packets = new Map<Connection, Traced[]>();
+  for (const traced of reconstruction.traced) {
+    const list = packets.get(traced.connection);
+    if (list) list.push(traced);
+    else packets.set(traced.connection, [traced]);
+  }
+  return packets;
+}
+
+function isRelevant(connection: Connection, context: ExplainContext): boolean {
+  const { podIps } = context;
+  return podIps.length === 0 || podIps.includes(connection.original.src) || podIps.includes(connection.original.dst);
+}
+
+function sameProbe(a: Probe, b: Probe): boolean {
+  return a.kind === b.kind && a.target === b.target;
+}
+
+const PROTOCOLS: Record<Probe['kind'], string[]> = {
+  curl: ['tcp'],
+  tcp: ['tcp'],
+  udp: ['udp'],
+  ping: ['icmp', 'icmpv6'],
+};
+
+/** Several runs of one probe take a connection each, in order; a probe that ran once takes all it may have opened. */
+function connectionsOf(probe: Probe, all: Connection[], taken: Set<Connection>, repeated: boolean): Connection[] {
+  const target = parseHostPort(probe.target);
+  const fits = all.filter(
+    connection =>
+      !taken.has(connection) &&
+      PROTOCOLS[probe.kind].includes(connection.protocol) &&
+      (target === undefined ||
+        (connection.original.dst === target.address &&
+          (target.port === undefined || connection.original.dport === target.port))),
+  );
+  return repeated || target === undefined ? fits.slice(0, 1) : fits;
+}
+
+function groupByQuestion(connections: Connection[]): Connection[][] {
+  const groups = new Map<string, Connection[]>();
+  for (const connection of connections) {
+    const { src, dst, dport } = connection.original;
+    const key = `${connection.protocol} ${src} ${dst} ${dport ?? ''}`;
+    const group = groups.get(key);
+    if (group) group.push(connection);
+    else groups.set(key, [connection]);
+  }
+  return [...groups.values()];
+}
+
+function inferredProbe(connection: Connection): Probe {
+  const { protocol, original } = connection;
+  const kind = protocol === 'icmp' || protocol === 'icmpv6' ? 'ping' : protocol === 'udp' ? 'udp' : 'tcp';
+  return {
+    kind,
+    target: hostPort(original.dst, original.dport),
+    outcome: 'unknown',
+    detail: 'read off the trace',
+    inferred: true,
+  };
+}
+
+function inferOutcome(connections: ConnectionCase[]): Pick<Probe, 'outcome' | 'detail'> {
+  const fates = new Set(connections.map(connection => connection.fate.kind));
+  const detail =
+    connections.length > 1 ? `${connections.length} connections, read off the trace` : 'read off the trace';
+  if (fates.has('answered')) return { outcome: 'answered', detail };
+  if (fates.has('refused') || fates.has('rejected')) return { outcome: 'refused', detail };
+  if (fates.has('unreachable')) return { outcome: 'unreachable', detail };
+  return { outcome: fates.has('unknown') ? 'unknown' : 'timeout', detail };
+}
+
+/** What follows from the way of a connection's first packet: the same for all that have one summary. */
+type Way = Pick<ConnectionCase, 'service' | 'dnat' | 'snat' | 'endpoint'>;
+
+const ways = new WeakMap<TrailSummary, Way>();
+
+function wayOf(connection: Connection, requests: Traced[], first: Traced | undefined, context: ExplainContext): Way {
+  const known = first && ways.get(first.summary);
+  if (known) return known;
+  const dnat = rewriteOf(requests, first, 'dst');
+  const way: Way = {
+    service: context.names.service(connection.original.dst, connection.original.dport, connection.protocol),
+    dnat,
+    snat: rewriteOf(requests, first, 'src'),
+    endpoint: endpointOf(dnat, context),
+  };
+  // A rewrite that only conntrack tells of is one connection's own.
+  if (first && (dnat === undefined || dnat.evidence === 'trace')) ways.set(first.summary, way);
+  return way;
+}
+
+function connectionCase(
+  connection: Connection,
+  own: Traced[],
+  probe: Probe,
+  repliesTraced: boolean,
+  context: ExplainContext,
+): ConnectionCase {
+  const requests = own.filter(traced => traced.direction === 'request');
+  const replies = own.filter(traced => traced.direction === 'reply');
+  const first = requests.find(traced => traced.summary.first) ?? requests[0];
+  const conntrack = entryOf(connection, context.conntrack);
+  const base = { connection, requests, replies, first, conntrack, ...wayOf(connection, requests, first, context) };
+  nameEndpoint(connection, base.endpoint, context);
+  return { ...base, fate: decideFate(base, probe, repliesTraced) };
+}
+
+/** The first few packets tell; a connection is translated the same way throughout. */
+function rewriteOf(requests: Traced[], first: Traced | undefined, field: 'dst' | 'src'): Rewrite | undefined {
+  for (const traced of first ? [first, ...requests.slice(0, 3)] : requests.slice(0, 3)) {
+    const found = traced.journey.rewrites.findLast(rewrite => rewrite.field === field);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+function endpointOf(dnat: Rewrite | undefined, context: ExplainContext): ConnectionCase['endpoint'] {
+  const to = parseHostPort(dnat?.to ?? '');
+  if (!to) return undefined;
+  const object = context.names.endpoint(to.address, to.port);
+  return object ? { ...to, object } : to;
+}
+
+function nameEndpoint(connection: Connection, endpoint: ConnectionCase['endpoint'], context: ExplainContext): void {
+  if (!endpoint) return;
+  const pod = context.names.pod(endpoint.address);
+  const named: NonNullable<Connection['endpoint']> = { address: endpoint.address };
+  if (endpoint.port !== undefined) named.port = endpoint.port;
+  const name = endpoint.object?.pod ?? pod?.name;
+  const node = endpoint.object?.node ?? pod?.node;
+  if (name !== undefined) named.pod = name;
+  if (node !== undefined) named.node = node;
+  connection.endpoint = named;
+}
+
+/** The last step a packet took that is more than a gap. */
+export function lastHop(traced: Traced | undefined): Hop | undefined {
+  return traced?.journey.hops.findLast(hop => hop.event !== 'gap');
+}

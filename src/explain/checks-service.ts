@@ -1,0 +1,236 @@
+/** Checks on a TCP or UDP connection to a Service: what became of it and why. Each returns what the evidence carries, or nothing. */
+import { hostPort } from '../ip.ts';
+import type { Hop } from '../model.ts';
+import { type ConnectionCase, lastHop } from './cases.ts';
+import {
+  type CheckInput,
+  type Draft,
+  endpointText,
+  hopEvidence,
+  packetEvidence,
+  ruleFacts,
+  targetText,
+} from './draft.ts';
+import { nearestServiceRule } from './nearest.ts';
+
+export function checkService(input: CheckInput): Draft[] {
+  if (input.connection.connection.protocol.startsWith('icmp')) return [];
+  return CHECKS.flatMap(check => check(input) ?? []);
+}
+
+type Check = (input: CheckInput) => Draft | Draft[] | undefined;
+
+const CHECKS: Check[] = [
+  answered,
+  rejectedOrDropped,
+  refused,
+  unreachable,
+  replyLost,
+  silentAfterTranslation,
+  silentUntranslated,
+  stoppedAtRouting,
+];
+
+function draft(input: CheckInput, kind: Draft['kind'], facts: Draft['facts'], evidence: Draft['evidence']): Draft {
+  return {
+    kind,
+    facts: { target: targetText(input.connection, input.context), ...facts },
+    evidence,
+    probe: input.one.index,
+  };
+}
+
+function answered(input: CheckInput): Draft | undefined {
+  const { connection, one, numberOf } = input;
+  if (connection.fate.kind !== 'answered') return undefined;
+  const facts: Draft['facts'] = { protocol: connection.connection.protocol };
+  if (connection.endpoint) facts.endpoint = endpointText(connection);
+  if (one.probe.httpStatus !== undefined) facts.status = one.probe.httpStatus;
+  if (one.connections.length > 1) facts.connections = one.connections.length;
+  const found = draft(
+    input,
+    'ServiceAnswered',
+    facts,
+    packetEvidence(connection.fate.by ?? connection.first, numberOf),
+  );
+  // A server that answers with its own failure has answered; that is not the network's fault, but nobody's success.
+  if ((one.probe.httpStatus ?? 0) >= 500) found.severity = 'warning';
+  return found;
+}
+
+function rejectedOrDropped(input: CheckInput): Draft | undefined {
+  const { connection, numberOf } = input;
+  const { fate } = connection;
+  if (fate.kind !== 'rejected' && fate.kind !== 'dropped') return undefined;
+  const hop = lastHop(fate.at);
+  const evidence = [
+    ...hopEvidence(fate.at, hop, numberOf),
+    ...(fate.kind === 'rejected' ? packetEvidence(fate.answer, numberOf) : []),
+  ];
+  const facts = ruleFacts(hop);
+  if (saysNoEndpoints(connection, hop, 'local') && fate.kind === 'dropped')
+    return draft(input, 'NoLocalEndpoints', facts, evidence);
+  if (fate.kind === 'rejected' && saysNoEndpoints(connection, hop, 'any'))
+    return draft(input, 'NoEndpoints', facts, evidence);
+  if (fate.kind === 'rejected' && isPortCheck(hop)) {
+    const exposed = connection.service?.port !== undefined || hasIpvsService(input);
+    if (!exposed) return draft(input, 'PortNotExposed', { ...facts, ...portFacts(input), rejected: true }, evidence);
+    return draft(
+      input,
+      'RejectedByRule',
+      { ...facts, stale: hop?.chain === 'KUBE-IPVS-FILTER' ? 'the ipset KUBE-CLUSTER-IP' : 'the map service-ips' },
+      evidence,
+    );
+  }
+  return draft(input, fate.kind === 'rejected' ? 'RejectedByRule' : 'DroppedByRule', facts, evidence);
+}
+
+/** kube-proxy's own words in the rule, its map of Services without endpoints, or the objects themselves. */
+function saysNoEndpoints(connection: ConnectionCase, hop: Hop | undefined, which: 'any' | 'local'): boolean {
+  const said = /has no (local )?endpoints/.exec(hop?.comment ?? '');
+  if (said) return (said[1] !== undefined) === (which === 'local');
+  const hops = connection.first?.journey.hops ?? [];
+  const byMap = hops.some(h => /no-endpoint-(services|nodeports)/.test(h.text ?? ''));
+  if (byMap) return true;
+  // Without rules, a reject in kube-proxy's own filter chain of a Service that has no endpoint can be nothing else.
+  const chain =
+    hop && /^KUBE-(EXTERNAL-)?SERVICES$/.test(hop.chain) && hop.table === 'filter' && hop.text === undefined;
+  return Boolean(chain) && which === 'any' && connection.service !== undefined;
+}
+
+/** The rules that reject what goes to a cluster IP and no port of it: kube-proxy's in nftables mode, and in IPVS mode. */
+function isPortCheck(hop: Hop | undefined): boolean {
+  return hop?.chain === 'cluster-ips-check' || hop?.chain === 'KUBE-IPVS-FILTER';
+}
+
+function hasIpvsService(input: CheckInput): boolean {
+  const { original, protocol } = input.connection.connection;
+  return input.context.ipvs.some(
+    service => service.address === original.dst && service.port === original.dport && service.protocol === protocol,
+  );
+}
+
+function portFacts(input: CheckInput): Draft['facts'] {
+  const { service, connection } = input.connection;
+  const facts: Draft['facts'] = { port: connection.original.dport ?? '' };
+  if (service) facts.exposed = service.service.ports.map(port => `${port.port}/${port.protocol}`).join(', ');
+  return facts;
+}
+
+function refused(input: CheckInput): Draft | undefined {
+  const { connection, numberOf } = input;
+  if (connection.fate.kind !== 'refused') return undefined;
+  const { by } = connection.fate;
+  const evidence = packetEvidence(by ?? connection.first, numberOf);
+  if (!connection.dnat) return draft(input, 'NotTranslated', { what: 'refused', ...portFacts(input) }, evidence);
+  const facts: Draft['facts'] = { endpoint: endpointText(connection), how: by ? by.label : 'refused' };
+  const target = connection.service?.port?.targetPort;
+  if (target !== undefined) facts.targetPort = target;
+  if (!by) facts.byProbe = true;
+  return draft(input, 'EndpointRefused', facts, evidence);
+}
+
+function unreachable(input: CheckInput): Draft | undefined {
+  const { connection, numberOf } = input;
+  if (connection.fate.kind !== 'unreachable') return undefined;
+  const { by } = connection.fate;
+  const facts: Draft['facts'] = { from: by.trail.hops[0]?.tuple.src ?? '', what: by.label };
+  if (connection.dnat) facts.endpoint = endpointText(connection);
+  return draft(input, connection.dnat ? 'EndpointSilent' : 'NotTranslated', facts, packetEvidence(by, numberOf));
+}
+
+function replyLost(input: CheckInput): Draft | undefined {
+  const { connection, numberOf } = input;
+  if (connection.fate.kind !== 'reply-lost') return undefined;
+  const { at } = connection.fate;
+  const hop = lastHop(at);
+  const seen = at.outcome === 'dropped' || at.outcome === 'rejected';
+  const facts: Draft['facts'] = { endpoint: endpointText(connection), how: seen ? 'ended' : 'seen', ...ruleFacts(hop) };
+  return draft(input, 'ReplyLost', facts, hopEvidence(at, hop, numberOf));
+}
+
+/** Delivered or gone, and nothing came back. Whether nobody answered or the answer found no way, netfilter here cannot tell. */
+function silentAfterTranslation(input: CheckInput): Draft[] | undefined {
+  const { connection, numberOf, context } = input;
+  const { fate, dnat, snat, endpoint } = connection;
+  if (fate.kind !== 'silent' || fate.stopped || !dnat || !endpoint) return undefined;
+  const hop = lastHop(fate.at);
+  const out = hop?.out ?? 'its interface';
+  const repeats = connection.requests.length;
+  const facts: Draft['facts'] = {
+    endpoint: endpointText(connection),
+    out,
+    repeats,
+    left: fate.at.outcome === 'left-node',
+  };
+  const node = connection.connection.endpoint?.node;
+  if (node !== undefined) facts.node = node;
+  const evidence = [...hopEvidence(fate.at, hop, numberOf), ...conntrackEvidence(connection)];
+  const silent = draft(input, 'EndpointSilent', facts, evidence);
+  const source = connection.connection.original.src;
+  const outsideThePodNetwork =
+    context.objects.endpoints.length > 0 && endpoint.object?.pod === undefined && !context.names.pod(endpoint.address);
+  if (!outsideThePodNetwork || snat || fate.at.outcome !== 'left-node') return [silent];
+  // Two explanations that fit equally are both said; the one with something visibly amiss stands first.
+  const noWayBack = draft(input, 'ReplyLost', { ...facts, how: 'unmasqueraded', source }, evidence);
+  return [
+    noWayBack,
+    { ...silent, severity: 'warning', facts: { ...facts, target: silent.facts.target ?? '', alternative: true } },
+  ];
+}
+
+function conntrackEvidence(connection: ConnectionCase): Draft['evidence'] {
+  return connection.conntrack ? [{ what: connection.conntrack.raw }] : [];
+}
+
+/** No rule took the packet for a Service's: the port is not one of it, or kube-proxy does not know it. */
+function silentUntranslated(input: CheckInput): Draft | undefined {
+  const { connection, numberOf, context } = input;
+  const { fate, dnat, first } = connection;
+  const { original } = connection.connection;
+  if (fate.kind !== 'silent' || fate.stopped || dnat || !first) return undefined;
+  if (!context.names.isServiceAddress(original.dst) && !connection.service) return undefined;
+  const hop = lastHop(fate.at);
+  const evidence = [
+    ...hopEvidence(first, natEnd(first.journey.hops), numberOf),
+    ...hopEvidence(fate.at, hop, numberOf),
+  ];
+  const near =
+    first.journey.hops[0] &&
+    nearestServiceRule(natEnd(first.journey.hops) ?? first.journey.hops[0], first.header, context);
+  const facts: Draft['facts'] = { ...portFacts(input), out: hop?.out ?? '', address: original.dst };
+  if (near)
+    Object.assign(facts, {
+      nearest: `${near.chain}${near.number === undefined ? '' : ` rule ${near.number}`}`,
+      failed: near.failed.join(', '),
+      held: near.held.join(', '),
+    });
+  const known = connection.service?.port === undefined;
+  return draft(
+    input,
+    known ? 'PortNotExposed' : 'NotTranslated',
+    known ? facts : { ...facts, what: 'silent' },
+    evidence,
+  );
+}
+
+/** The last line of the nat chains at prerouting: where the packet left them untranslated. */
+export function natEnd(hops: Hop[]): Hop | undefined {
+  return (
+    hops.find(hop => hop.event === 'return' && hop.chain === 'KUBE-SERVICES' && hop.table === 'nat') ??
+    hops.findLast(hop => hop.hook === 'prerouting' && (hop.table === 'nat' || /^nat-/.test(hop.chain)))
+  );
+}
+
+function stoppedAtRouting(input: CheckInput): Draft | undefined {
+  const { connection, numberOf } = input;
+  if (connection.fate.kind !== 'silent' || !connection.fate.stopped) return undefined;
+  const hop = lastHop(connection.fate.at);
+  const tuple = hop?.tuple;
+  const facts = {
+    packets: connection.requests.length,
+    to: tuple ? hostPort(tuple.dst, tuple.dport) : '',
+    in: hop?.in ?? '',
+  };
+  return draft(input, 'DroppedByKernel', facts, hopEvidence(connection.fate.at, hop, numberOf));
+}

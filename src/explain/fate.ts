@@ -1,0 +1,124 @@
+/**
+ * What became of a connection, from its packets and from what the probe saw. Only what the evidence carries is said: that
+ * no reply was seen proves nothing where replies were not traced.
+ */
+import type { ConntrackEntry, Probe, Rewrite } from '../model.ts';
+import type { Connection } from '../reconstruct/connections.ts';
+import { isError } from '../reconstruct/connections.ts';
+import type { Traced } from '../reconstruct/traced.ts';
+
+export type Fate =
+  | { kind: 'answered'; by?: Traced }
+  /** The endpoint itself said no: RST, or port unreachable from its address. */
+  | { kind: 'refused'; by?: Traced }
+  /** A rule said no, and the sender was told. */
+  | { kind: 'rejected'; at: Traced; answer?: Traced }
+  | { kind: 'dropped'; at: Traced }
+  /** A router on the way said that there is no way. */
+  | { kind: 'unreachable'; by: Traced }
+  /** An answer reached this node and did not reach the sender. */
+  | { kind: 'reply-lost'; at: Traced }
+  /** Gone from this node's netfilter with no answer; `stopped`: it left a hook for routing and was not seen again. */
+  | { kind: 'silent'; at: Traced; stopped: boolean }
+  | { kind: 'unknown' };
+
+export interface FateInput {
+  connection: Connection;
+  requests: Traced[];
+  replies: Traced[];
+  dnat: Rewrite | undefined;
+  conntrack: ConntrackEntry | undefined;
+}
+
+export function decideFate(input: FateInput, probe: Probe, repliesTraced: boolean): Fate {
+  return (
+    answered(input, probe) ??
+    refusedByRule(input) ??
+    refused(input, probe) ??
+    lost(input) ??
+    silent(input, probe, repliesTraced) ?? { kind: 'unknown' }
+  );
+}
+
+function answered({ requests, replies, connection }: FateInput, probe: Probe): Fate | undefined {
+  const answer = replies.find(traced => !isError(traced.header) && !/\bRST\b/.test(traced.header.tcp?.flags ?? ''));
+  if (answer && (connection.protocol !== 'tcp' || wentOn(requests) || probe.outcome === 'answered'))
+    return { kind: 'answered', by: answer };
+  if (probe.outcome === 'answered' && !probe.inferred)
+    return answer ? { kind: 'answered', by: answer } : { kind: 'answered' };
+  // Replies may not have been traced; that the client went on after its SYN says that it was answered.
+  return connection.protocol === 'tcp' && wentOn(requests) ? { kind: 'answered' } : undefined;
+}
+
+function wentOn(requests: Traced[]): boolean {
+  return requests.some(
+    traced => /\bACK\b/.test(traced.header.tcp?.flags ?? '') && !/\b(SYN|RST)\b/.test(traced.header.tcp?.flags ?? ''),
+  );
+}
+
+function refusedByRule({ requests, replies }: FateInput): Fate | undefined {
+  const rejected = requests.find(traced => traced.outcome === 'rejected');
+  if (rejected) {
+    const answer = replies.find(traced => traced.summary.firstHook === 'output' || isError(traced.header));
+    return answer ? { kind: 'rejected', at: rejected, answer } : { kind: 'rejected', at: rejected };
+  }
+  const dropped = requests.find(traced => traced.outcome === 'dropped');
+  return dropped && { kind: 'dropped', at: dropped };
+}
+
+function refused({ requests, replies, dnat }: FateInput, probe: Probe): Fate | undefined {
+  const reset = replies.find(traced => /\bRST\b/.test(traced.header.tcp?.flags ?? ''));
+  if (reset) return { kind: 'refused', by: reset };
+  const error = replies.find(traced => isError(traced.header));
+  if (error)
+    return isFromTarget(error, requests, dnat) ? { kind: 'refused', by: error } : { kind: 'unreachable', by: error };
+  const gotThrough = requests.some(traced => traced.outcome === 'delivered' || traced.outcome === 'left-node');
+  return probe.outcome === 'refused' && !probe.inferred && gotThrough ? { kind: 'refused' } : undefined;
+}
+
+/** Port unreachable from the very address the request was last sent to, before or after the reply's own translation. */
+function isFromTarget(error: Traced, requests: Traced[], dnat: Rewrite | undefined): boolean {
+  const targets = new Set(requests.slice(0, 3).flatMap(traced => traced.journey.hops.map(hop => hop.tuple.dst)));
+  const final = dnat?.to?.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+  if (final !== undefined) targets.add(final);
+  const from = error.trail.hops[0]?.tuple.src ?? '';
+  return targets.has(from) && /port unreachable/.test(error.label);
+}
+
+/** A SYN ACK came and the client still repeats its SYN, or never went on. */
+function lost({ requests, replies }: FateInput): Fate | undefined {
+  const answer = replies.find(traced => traced.header.tcp?.flags === 'SYN ACK');
+  if (!answer) return undefined;
+  const stuck = replies.find(traced => traced.outcome === 'dropped' || traced.outcome === 'rejected');
+  const repeated = requests.filter(traced => traced.header.tcp?.flags === 'SYN').length > 1;
+  return stuck || repeated ? { kind: 'reply-lost', at: stuck ?? answer } : undefined;
+}
+
+function silent(
+  { requests, conntrack, connection }: FateInput,
+  probe: Probe,
+  repliesTraced: boolean,
+): Fate | undefined {
+  const at = requests.at(-1);
+  if (!at || at.outcome === 'unknown')
+    return at && stopsAtRouting(at) ? { kind: 'silent', at, stopped: true } : undefined;
+  const repeats =
+    connection.protocol === 'tcp' && requests.filter(traced => traced.header.tcp?.flags === 'SYN').length > 1;
+  const told =
+    probe.outcome === 'timeout' ||
+    probe.outcome === 'unreachable' ||
+    conntrack?.flags.includes('UNREPLIED') ||
+    repeats ||
+    repliesTraced;
+  const first = requests.find(traced => traced.summary.first) ?? at;
+  return told || connection.protocol.startsWith('icmp') ? { kind: 'silent', at: first, stopped: false } : undefined;
+}
+
+/** Accepted at prerouting and nothing after it: routing came next. */
+function stopsAtRouting({ summary, journey }: Traced): boolean {
+  return (
+    summary.lastHook === 'prerouting' &&
+    summary.gaps === 0 &&
+    (summary.end === 'accept' || journey.hops.at(-1)?.event === 'policy')
+  );
+}

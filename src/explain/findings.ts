@@ -1,0 +1,250 @@
+/**
+ * The prose of findings, in one place and last: every kind has a severity, a sentence and, where something is wrong, a way
+ * out. The compiler demands a row for every kind, and a test a page in docs/findings/ for every row.
+ */
+import type { FindingKind, Severity } from '../model.ts';
+import type { Facts } from './draft.ts';
+
+export interface FindingInfo {
+  severity: Severity;
+  /** Order among findings of one severity: the cause before what follows from it. */
+  rank: number;
+  sentence(facts: Facts): string;
+  remedy?(facts: Facts): string | undefined;
+}
+
+const by = (facts: Facts): string => (facts.owner ? ` (${facts.owner})` : '');
+const quoted = (facts: Facts): string => (facts.text ? ` "${facts.text}"` : '');
+
+export const FINDINGS: Record<FindingKind, FindingInfo> = {
+  ServiceAnswered: {
+    severity: 'info',
+    rank: 0,
+    sentence: f =>
+      `${f.target} answered${f.status === undefined ? '' : ` with HTTP ${f.status}`}${f.endpoint ? ` from ${f.endpoint}` : ''}${f.connections ? ` (${f.connections} connections)` : ''}`,
+    remedy: f =>
+      typeof f.status === 'number' && f.status >= 500
+        ? 'The network delivered the request; look into the logs of the pod that answered.'
+        : undefined,
+  },
+  NoEndpoints: {
+    severity: 'error',
+    rank: 0,
+    sentence: f => `${f.target} was rejected on this node, for the Service has no endpoints: ${f.rule}${quoted(f)}`,
+    remedy: f =>
+      `No ready pod stands behind the Service. Compare its selector with the pods' labels and look at their readiness: kubectl get pods,endpointslices; kubectl describe service ${nameOf(f)}`,
+  },
+  NoLocalEndpoints: {
+    severity: 'error',
+    rank: 0,
+    sentence: f =>
+      `${f.target} was dropped on this node: its traffic policy is Local and no endpoint runs here: ${f.rule}${quoted(f)}`,
+    remedy: () =>
+      'Run a pod of the Service on this node, or set internalTrafficPolicy (externalTrafficPolicy for node ports and load balancers) to Cluster.',
+  },
+  PortNotExposed: {
+    severity: 'error',
+    rank: 0,
+    sentence: portNotExposed,
+    remedy: f =>
+      f.exposed
+        ? `Use a port the Service has (${f.exposed}), or add the port to the Service.`
+        : 'Use a port the Service has, or add the port to the Service.',
+  },
+  NotTranslated: {
+    severity: 'error',
+    rank: 1,
+    sentence: f =>
+      `no rule on this node translated ${f.target}, though the Service has that port${f.out ? `: the packet left by ${f.out} for an address no host has` : ''}`,
+    remedy: () =>
+      'kube-proxy on this node does not know the Service: look at its log and at its metric kubeproxy_sync_proxy_rules_last_timestamp_seconds.',
+  },
+  RejectedByRule: {
+    severity: 'error',
+    rank: 1,
+    sentence: f =>
+      `${f.target} was rejected by a rule on this node: ${f.rule}${quoted(f)}${by(f)}${f.stale ? `, though the Service has that port` : ''}`,
+    remedy: f =>
+      f.stale
+        ? `kube-proxy's own rules disagree: ${f.stale} does not hold this address and port. Look at kube-proxy's log on this node, and restart it there.`
+        : ownersRemedy(f),
+  },
+  DroppedByRule: {
+    severity: 'error',
+    rank: 1,
+    sentence: f => `${f.target} was dropped by a rule on this node: ${f.rule}${quoted(f)}${by(f)}`,
+    remedy: ownersRemedy,
+  },
+  DroppedByKernel: {
+    severity: 'error',
+    rank: 1,
+    sentence: f =>
+      `${f.target}: netfilter let ${Number(f.packets) > 1 ? `all ${f.packets} packets` : 'the packet'} to ${f.to} pass, and routing did not hand it on${Number(f.packets) > 1 ? '' : '; or the lines behind it are lost'}`,
+    remedy: f =>
+      `Look at what the kernel checks beside netfilter: ip route get ${String(f.to).replace(/:\d+$/, '')}, net.ipv4.ip_forward, and rp_filter of ${f.in || 'the interface'}.`,
+  },
+  ReplyLost: {
+    severity: 'error',
+    rank: 2,
+    sentence: replyLost,
+    remedy: f =>
+      f.how === 'unmasqueraded'
+        ? `Either give that host a route to the pods, or have pods' packets to hosts outside the pod network masqueraded on this node (the CNI's ipMasq, or ip-masq-agent).`
+        : 'Look at what the reply met: its last hop is in the evidence.',
+  },
+  EndpointRefused: {
+    severity: 'error',
+    rank: 2,
+    sentence: f =>
+      `${f.target} reached ${f.endpoint}, and ${f.byProbe ? 'the connection was refused there' : `that endpoint itself refused (${f.how})`}`,
+    remedy: f =>
+      `Nothing listens on that port in the pod${f.targetPort === undefined ? '' : `: the Service's targetPort is ${f.targetPort}`}. Compare it with the port the container listens on.`,
+  },
+  EndpointSilent: {
+    severity: 'error',
+    rank: 3,
+    sentence: endpointSilent,
+    remedy: f =>
+      f.left
+        ? `This node's evidence ends where the packet left it. Trace on ${f.node ? `node ${f.node}` : "the endpoint's node"} next, and look at NetworkPolicies that select the endpoint.`
+        : 'Look into the pod: does it accept connections, and does a NetworkPolicy select it?',
+  },
+  PingNotTranslated: {
+    severity: 'info',
+    rank: 1,
+    sentence: pingNotTranslated,
+  },
+  PingRejected: {
+    severity: 'info',
+    rank: 1,
+    sentence: f =>
+      `ping ${f.address} was rejected, as expected here: ${f.rule}${quoted(f)} rejects whatever is not a port of a Service${f.from ? `; the pod was told "port unreachable" by ${f.from}` : ''}`,
+  },
+  PingAnsweredByNode: {
+    severity: 'info',
+    rank: 1,
+    sentence: f =>
+      `ping ${f.address} was answered by the node itself: the reply says nothing about the pods behind ${f.target}`,
+  },
+  PingAnswered: {
+    severity: 'info',
+    rank: 1,
+    sentence: f => `ping ${f.address} was answered${f.endpoint ? ` by ${f.endpoint}` : ''}`,
+  },
+  TranslatedBeforeNetfilter: {
+    severity: 'info',
+    rank: 2,
+    sentence: f =>
+      `${f.target} was translated before this node's netfilter saw a packet: the first one already went to ${f.endpoint}`,
+    remedy: () => 'An eBPF dataplane does that (Cilium, Calico eBPF). Ask its agent on this node how it translated.',
+  },
+  NetfilterSawNothing: {
+    severity: 'warning',
+    rank: 2,
+    sentence: f =>
+      `this node's netfilter saw no packet of ${f.probe} ${f.target}${f.answered ? ', though it was answered' : ''}`,
+    remedy: () =>
+      'Either an eBPF dataplane carries the packets past netfilter, or the trace was taken elsewhere: on another node, of another pod, or at another time.',
+  },
+  Hairpin: {
+    severity: 'info',
+    rank: 3,
+    sentence: f => `${f.target} led back to the pod that asked: ${f.endpoint}`,
+  },
+  Masqueraded: {
+    severity: 'info',
+    rank: 4,
+    sentence: f => `the source ${f.from} was masqueraded${f.to ? ` as ${f.to}` : ''}: ${f.why}`,
+  },
+  SessionAffinity: {
+    severity: 'info',
+    rank: 5,
+    sentence: f =>
+      `session affinity ${f.kept ? 'chose' : 'noted'} ${f.endpoint}${f.timeout ? `; it lasts ${f.timeout} from the last connection on` : ''}`,
+  },
+  OnlyFirstPacketHitsNat: {
+    severity: 'info',
+    rank: 6,
+    sentence: f => `only the first packet (${f.label}) asked the nat rules; ${f.later} more followed its translation`,
+  },
+  RulesChanged: {
+    severity: 'warning',
+    rank: 5,
+    sentence: f =>
+      `the rules given are not all those the packets met: ${f.reason}${Number(f.count) > 1 ? `, and ${Number(f.count) - 1} more` : ''}`,
+    remedy: () =>
+      "Rule texts marked with ? may be another rule's. Take the rules and the trace at the same moment, on the same node.",
+  },
+  TraceIncomplete: {
+    severity: 'warning',
+    rank: 6,
+    sentence: traceIncomplete,
+    remedy: f =>
+      Number(f.notKept) > 0
+        ? 'Narrow it to one pod with --pod-ip, or cut the log.'
+        : f.checked === 'structure'
+          ? 'Give the rules of that moment with --rules (iptables-save, nft -a list ruleset).'
+          : 'Trace again; a quieter node or fewer packets lose fewer lines.',
+  },
+};
+
+function nameOf(facts: Facts): string {
+  const [namespace, name] = String(facts.target).replace(/:\d+$/, '').split('/');
+  return name === undefined ? '' : `-n ${namespace} ${name}`;
+}
+
+function ownersRemedy(f: Facts): string {
+  return f.owner
+    ? `The rule belongs to ${f.owner}: look for the policy it was made from.`
+    : "Find out who wrote the rule; it is not one of kube-proxy's.";
+}
+
+function portNotExposed(f: Facts): string {
+  const service = String(f.target).replace(/:\d+$/, '');
+  const what = f.rejected
+    ? `so ${f.rule}${quoted(f)} rejected it`
+    : `so no rule translated it and it left by ${f.out || 'the default route'} for an address no host has`;
+  return `${service} has no port ${f.port}${f.exposed ? ` (it has ${f.exposed})` : ''}, ${what}`;
+}
+
+function replyLost(f: Facts): string {
+  if (f.how === 'ended')
+    return `${f.target}: ${f.endpoint} answered, and the answer was lost on this node at ${f.rule}${quoted(f)}${by(f)}`;
+  if (f.how === 'seen')
+    return `${f.target}: ${f.endpoint} answered, and the answer did not reach the sender, who asked again`;
+  return `${f.target} was sent to ${f.endpoint} by ${f.out} with the pod's own address ${f.source} as its source and nothing came back: a host outside the pod network has no way back to that address, unless it has a route to the pods`;
+}
+
+function endpointSilent(f: Facts): string {
+  const repeated = Number(f.repeats) > 1 ? `, ${f.repeats} times` : '';
+  if (f.alternative) return `or ${f.endpoint} itself never answered: the trace of this node fits that as well`;
+  if (f.what) return `${f.target} was sent to ${f.endpoint}, and ${f.from} answered: ${f.what}`;
+  return f.left
+    ? `${f.target} was sent on to ${f.endpoint} by ${f.out}${repeated}, and nothing came back`
+    : `${f.target} was delivered to ${f.endpoint}${repeated}, and nothing came back`;
+}
+
+function pingNotTranslated(f: Facts): string {
+  const why = f.failed ? `the nearest rule (${f.nearest}) wants ${f.failed}` : 'no rule translates ICMP';
+  const end = f.error
+    ? `${f.from} answered: ${f.error}`
+    : f.left
+      ? `it left by ${f.out} for an address no host has`
+      : f.out
+        ? `it was sent to ${f.out} unchanged`
+        : 'it stayed as it was';
+  return `ping ${f.address} ${f.timeout ? 'got no reply' : 'was not translated'}, as expected here: ${why}; ${end}`;
+}
+
+function traceIncomplete(f: Facts): string {
+  const parts = [
+    Number(f.lost) > 0 ? `${f.lost} lines lost` : '',
+    Number(f.gaps) > 0 ? `${f.gaps} ${Number(f.gaps) === 1 ? 'gap' : 'gaps'} in what the packets met` : '',
+    Number(f.unrecognised) > 0 ? `${f.unrecognised} lines not understood` : '',
+  ].filter(part => part !== '');
+  if (parts.length > 0) return `the trace is incomplete: ${parts.join(', ')}`;
+  if (Number(f.notKept) > 0) return `the trace is long: ${f.notKept} packets at its end were counted, but not followed`;
+  return f.checked === 'structure'
+    ? 'no rules were given: a line missing inside a chain could go unnoticed'
+    : 'the trace is incomplete';
+}

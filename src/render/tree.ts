@@ -1,0 +1,220 @@
+/** The default output: the answer first, then the proof, packet by packet. Readable at 80 columns, without colour. */
+import { hostPort } from '../ip.ts';
+import type { Divergence, Finding, Journey, Probe, Report } from '../model.ts';
+import { escapeReport } from './escape.ts';
+import { plural, type Style, wrap } from './style.ts';
+import { journeyLines } from './tree-journey.ts';
+
+export function renderTree(given: Report, style: Style): string {
+  const report = escapeReport(given);
+  const blocks = [
+    headlines(report, style),
+    heading(report, style),
+    ...report.probes.map((probe, index) => probeBlock(report, probe, index, style)),
+    ...report.divergences.map(divergence => divergenceLines(divergence, report, style)),
+    footer(report, style),
+  ];
+  return `${blocks
+    .filter(lines => lines.length > 0)
+    .map(lines => lines.join('\n'))
+    .join('\n\n')}\n`;
+}
+
+const LESSONS = new Set(['Masqueraded', 'Hairpin', 'SessionAffinity', 'OnlyFirstPacketHitsNat']);
+
+/** What happened, in the first lines: causes and answers; how it was done stands at the end. */
+export function headlines(report: Report, style: Style): string[] {
+  const shown = report.findings.filter(
+    finding => !LESSONS.has(finding.kind) && !(finding.kind === 'TraceIncomplete' && finding.severity === 'info'),
+  );
+  return shown.flatMap(finding => findingLines(finding, style));
+}
+
+function findingLines(finding: Finding, style: Style): string[] {
+  const [sign, colour] = signOf(finding, style);
+  const lines = wrap(finding.sentence, style.width - 2).map(
+    (line, i) => `${i === 0 ? colour(sign) : ' '} ${finding.severity === 'error' ? style.bold(line) : line}`,
+  );
+  const remedy = finding.remedy
+    ? wrap(`→ ${finding.remedy}`, style.width - 4).map((line, i) => `${i === 0 ? '  ' : '    '}${line}`)
+    : [];
+  return [...lines, ...remedy];
+}
+
+function signOf(finding: Finding, style: Style): [string, (text: string) => string] {
+  if (finding.severity === 'error') return ['✘', style.bad];
+  if (finding.severity === 'warning') return ['!', style.warn];
+  return finding.kind === 'ServiceAnswered' ? ['✔', style.good] : ['ℹ', style.note];
+}
+
+function heading(report: Report, style: Style): string[] {
+  const { target, source, node, completeness } = report;
+  const lines: string[] = [];
+  if (target) {
+    const ready = target.endpoints.filter(endpoint => endpoint.ready).length;
+    const port = target.port ? `:${target.port.number}/${target.port.protocol}` : '';
+    lines.push(
+      `${style.bold(`Service ${target.namespace}/${target.service}`)}  ${target.clusterIPs[0] ?? target.type}${port}  ${plural(ready, 'endpoint')} ready`,
+    );
+  }
+  const from = [source.pod ? `pod ${source.pod}` : '', source.ip ?? '', source.node ? `on ${source.node}` : '']
+    .filter(part => part !== '')
+    .join(' ');
+  const mode = node.proxyMode
+    ? `kube-proxy ${node.proxyMode}${node.proxyMode === 'iptables' ? ` (${kubeBackend(report)})` : ''}`
+    : '';
+  const kept = `${plural(completeness.events, 'trace line')}, ${completeness.complete || noneMissing(report) ? 'none lost' : 'incomplete'}`;
+  lines.push(
+    ...wrap([from === '' ? '' : `from ${from}`, mode, kept].filter(part => part !== '').join(' · '), style.width),
+  );
+  return lines;
+}
+
+function noneMissing(report: Report): boolean {
+  return !report.findings.some(finding => finding.kind === 'TraceIncomplete' && finding.severity !== 'info');
+}
+
+function kubeBackend(report: Report): string {
+  for (const journey of report.journeys)
+    for (const hop of journey.hops) if (/^KUBE-/.test(hop.chain)) return hop.backend;
+  return report.node.backends.join(', ');
+}
+
+function probeBlock(report: Report, probe: Probe, index: number, style: Style): string[] {
+  const journeys = report.journeys.filter(journey => journey.probe === index);
+  if (journeys.length === 0) return [`${style.bold(nameOf(probe))} ${probe.target}: no trace line`];
+  const connections = [...new Set(journeys.map(journey => journey.connection))];
+  const first = connections[0];
+  const lines = connectionLines(
+    journeys.filter(journey => journey.connection === first),
+    probe,
+    style,
+  );
+  if (probe.connections) lines.push(...allConnections(probe.connections, style));
+  return lines;
+}
+
+function nameOf(probe: Probe): string {
+  return probe.kind;
+}
+
+function connectionLines(journeys: Journey[], probe: Probe, style: Style): string[] {
+  const main =
+    journeys.find(journey => journey.direction === 'request' && !journey.later) ??
+    journeys.find(journey => journey.direction === 'request') ??
+    (journeys[0] as Journey);
+  const notable = journeys.filter(journey => journey !== main && isNotable(journey));
+  const rest = journeys.filter(journey => journey !== main && !notable.includes(journey));
+  return [
+    ...journeyBlock(main, nameOf(probe), style),
+    ...notable.flatMap(journey =>
+      isPlainAnswer(journey) ? answerLine(journey) : journeyBlock(journey, journey.direction, style),
+    ),
+    ...restLines(rest, style),
+  ];
+}
+
+/** Packets that did not simply follow: stopped, not whole, or with an error to tell. */
+function isNotable(journey: Journey): boolean {
+  if (journey.gaps > 0 || journey.outcome === 'dropped' || journey.outcome === 'rejected') return !isRepeat(journey);
+  return /unreachable|prohibited|exceeded|needed|RST/.test(journey.packet.label);
+}
+
+/** An error or a reset that reached the pod: who sent it is all there is to say. */
+function isPlainAnswer(journey: Journey): boolean {
+  return (
+    journey.direction === 'reply' &&
+    journey.gaps === 0 &&
+    journey.outcome !== 'dropped' &&
+    journey.outcome !== 'rejected'
+  );
+}
+
+function answerLine(journey: Journey): string[] {
+  const { packet, hops } = journey;
+  const local = hops[0]?.hook === 'output' ? ' (this node)' : '';
+  return [`  reply ${packet.label} from ${hostPort(packet.src, packet.sport)}${local}`];
+}
+
+/** A retransmission is counted, not shown again. */
+function isRepeat(journey: Journey): boolean {
+  return journey.packet.label === 'SYN' && journey.gaps === 0;
+}
+
+function journeyBlock(journey: Journey, title: string, style: Style): string[] {
+  const { packet } = journey;
+  const way = `${style.bold(title.padEnd(5))} ${hostPort(packet.src, packet.sport)} → ${hostPort(packet.dst, packet.dport)}`;
+  const plain = `${title.padEnd(5)} ${hostPort(packet.src, packet.sport)} → ${hostPort(packet.dst, packet.dport)}`;
+  const gap = Math.max(2, style.width - plain.length - packet.label.length);
+  return [`${way}${' '.repeat(gap)}${style.bold(packet.label)}`, ...journeyLines(journey, style)];
+}
+
+function restLines(rest: Journey[], style: Style): string[] {
+  const reply = rest.find(journey => journey.direction === 'reply');
+  const lines: string[] = [];
+  if (reply) lines.push(...replyLine(reply, style));
+  const others = rest.filter(journey => journey !== reply);
+  if (others.length > 0) lines.push(...wrap(othersText(others), style.width - 2).map(line => `  ${style.dim(line)}`));
+  return lines;
+}
+
+/** The reply's way back: who sent it, and as whom the pod sees the sender. */
+function replyLine(reply: Journey, style: Style): string[] {
+  const from = hostPort(reply.packet.src, reply.packet.sport);
+  const undone = reply.rewrites.find(rewrite => rewrite.field === 'src');
+  if (!undone) return [`  reply ${reply.packet.label} from ${from}`];
+  const seen = `${undone.from} ━▶ seen as ${undone.to}`;
+  return [
+    `  reply ${reply.packet.label} ${style.rewrite(seen)}${undone.evidence === 'conntrack' ? ' (conntrack)' : ''}`,
+  ];
+}
+
+function othersText(others: Journey[]): string {
+  const repeats = others.filter(journey => journey.packet.label === 'SYN').length;
+  const past = others.filter(journey => journey.later && journey.packet.label !== 'SYN').length;
+  const alike = others.length - repeats - past;
+  const parts = [
+    repeats > 0 ? `the SYN was repeated ${repeats === 1 ? 'once' : `${repeats} times`}, with the same end` : '',
+    past > 0 ? `${past} more ${past === 1 ? 'packet' : 'packets'} followed, past the nat rules` : '',
+    alike > 0 ? `${alike} more went the same way` : '',
+  ];
+  return parts.filter(part => part !== '').join('; ');
+}
+
+/** How often each endpoint was picked: the odds of the rules, as they turned out. */
+function allConnections({ total, endpoints }: NonNullable<Probe['connections']>, style: Style): string[] {
+  const list = endpoints
+    .map(({ to, count, pod }) => `${count} ${/\d$/.test(to) ? `to ${to}` : to}${pod ? ` (pod ${pod})` : ''}`)
+    .join(', ');
+  return wrap(`of ${total} connections: ${list}`, style.width - 2).map(line => `  ${line}`);
+}
+
+function divergenceLines(divergence: Divergence, report: Report, style: Style): string[] {
+  const number = divergence.rule?.number === undefined ? '' : ` rule ${divergence.rule.number}`;
+  const lines = [`${style.bold('Where they part')}  ${divergence.table} ${divergence.chain}${number}`];
+  const failed =
+    divergence.rule && divergence.rule.failed.length > 0
+      ? `: ${divergence.rule.failed.join(' and ')} ${divergence.rule.failed.length === 1 ? 'does' : 'do'} not hold`
+      : '';
+  const add = (text: string) =>
+    lines.push(...wrap(text, style.width - 4).map((line, i) => `${i === 0 ? '  ' : '    '}${line}`));
+  const [a, b] = divergence.probes.map(index => report.probes[index]?.kind ?? '');
+  const byFirst = divergence.first.includes('matched (') || divergence.second.startsWith('no rule');
+  add(`${(a ?? '').padEnd(5)} ${divergence.first}${byFirst ? '' : failed}`);
+  add(`${(b ?? '').padEnd(5)} ${divergence.second}${byFirst ? failed : ''}`);
+  return lines;
+}
+
+function footer(report: Report, style: Style): string[] {
+  const lessons = report.findings.filter(finding => LESSONS.has(finding.kind));
+  const lines = lessons.flatMap(finding => findingLines(finding, style));
+  const { unrecognised } = report.completeness;
+  for (const sample of unrecognised.samples.slice(0, 5))
+    lines.push(...wrap(`? ${sample.line} not understood (${sample.reason}): ${sample.raw}`, style.width).slice(0, 4));
+  for (const note of report.notes) lines.push(...wrap(note, style.width));
+  if (report.cleanup.removed.length > 0)
+    lines.push(...wrap(`Cleaned up: ${report.cleanup.removed.join('; ')}`, style.width));
+  if (!report.cleanup.complete)
+    lines.push(...wrap(`! NOT cleaned up: ${(report.cleanup.left ?? []).join('; ')}`, style.width));
+  return lines;
+}

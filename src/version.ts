@@ -1,0 +1,5 @@
+/** The program's name and version, in one place. The name is how kubectl users type it. */
+import manifest from '../package.json' with { type: 'json' };
+
+export const NAME = 'kubectl trace-svc';
+export const VERSION: string = manifest.version;
