@@ -25,9 +25,9 @@ export function parseConntrackLine(line: string): ConntrackEntry | undefined {
   if (state) entry.state = own(state);
   const event = /\[(NEW|UPDATE|DESTROY)\]/.exec(line)?.[1];
   if (event) entry.event = event as 'NEW' | 'UPDATE' | 'DESTROY';
-  const mark = uint(valueOf(words, 'mark'));
+  const mark = uint(fieldOf(words, 'mark'));
   if (mark !== undefined) entry.mark = mark;
-  const id = valueOf(words, 'id', second);
+  const id = fieldOf(words, 'id', second);
   if (id !== undefined && protocol !== 'icmp' && protocol !== 'icmpv6') entry.id = own(id);
   return entry;
 }
@@ -36,21 +36,21 @@ function flagsOf(words: string[]): string[] {
   return words.flatMap(word => (/^\[(UNREPLIED|ASSURED|OFFLOAD|HW_OFFLOAD)\]$/.test(word) ? [word.slice(1, -1)] : []));
 }
 
-function valueOf(words: string[], key: string, from = 0): string | undefined {
+function fieldOf(words: string[], key: string, from = 0): string | undefined {
   return words.find((word, i) => i >= from && word.startsWith(`${key}=`))?.slice(key.length + 1);
 }
 
 function tupleOf(words: string[]): ConntrackEntry['original'] | undefined {
-  const src = addressOf(valueOf(words, 'src') ?? '');
-  const dst = addressOf(valueOf(words, 'dst') ?? '');
+  const src = addressOf(fieldOf(words, 'src') ?? '');
+  const dst = addressOf(fieldOf(words, 'dst') ?? '');
   if (src === '' || dst === '') return undefined;
   const tuple: Tuple & { icmpId?: number; icmpType?: number } = { src, dst };
-  const sport = uint(valueOf(words, 'sport'));
-  const dport = uint(valueOf(words, 'dport'));
+  const sport = uint(fieldOf(words, 'sport'));
+  const dport = uint(fieldOf(words, 'dport'));
   if (sport !== undefined) tuple.sport = sport;
   if (dport !== undefined) tuple.dport = dport;
-  const type = uint(valueOf(words, 'type'));
-  const id = uint(valueOf(words, 'id'));
+  const type = uint(fieldOf(words, 'type'));
+  const id = uint(fieldOf(words, 'id'));
   if (type !== undefined) tuple.icmpType = type;
   if (type !== undefined && id !== undefined) tuple.icmpId = id;
   return tuple;

@@ -23,14 +23,12 @@ export function parseIpvs(text: string): IpvsService[] {
     const to = /^ +-> (\S+) +(\w+) +(\d+)/.exec(line);
     const destination = parseHostPort(to?.[1] ?? '');
     if (to && destination?.port !== undefined)
-      services
-        .at(-1)
-        ?.destinations.push({
-          address: own(destination.address),
-          port: destination.port,
-          forward: own(to[2] ?? ''),
-          weight: Number(to[3]),
-        });
+      services.at(-1)?.destinations.push({
+        address: own(destination.address),
+        port: destination.port,
+        forward: own(to[2] ?? ''),
+        weight: Number(to[3]),
+      });
   }
   return services;
 }

@@ -238,7 +238,6 @@ class Reader {
   }
 
   private startsNewStatement(): boolean {
-    const word = this.words[this.at] ?? '';
     const before = this.words[this.at - 1] ?? '';
     if (/^(set|meta|ct|\||or|\^|xor|&|and|\.)$/.test(before)) return false;
     return this.startsStatement();

@@ -12,14 +12,13 @@ export function sameNftRule(a: Rule, b: Rule): boolean {
 
 function canonical(rule: Rule): string {
   const conditions = rule.matches.map(
-    match =>
-      `${match.kind} ${match.negated ? '!' : ''}${match.mask ? `&${numeric(match.mask)} ` : ''}${valueOf(match)}`,
+    match => `${match.kind} ${match.negated ? '!' : ''}${match.mask ? `&${numeric(match.mask)} ` : ''}${textOf(match)}`,
   );
   const map = rule.vmap ? `${rule.vmap.key.join('.')} ${rule.vmap.map ?? JSON.stringify(rule.vmap.elements)}` : '';
   return [...conditions, map, rule.target ?? '', rule.targetArgs.map(numeric).join(' ')].join('|');
 }
 
-function valueOf(match: Match): string {
+function textOf(match: Match): string {
   const text = match.args.join(' ');
   if (match.kind === 'ct state') return stateNames(text.replace(/[{} ]/g, '')).split(',').sort().join(',');
   if (match.kind === 'meta l4proto' || match.kind === 'ip protocol') return protocolName(text);
