@@ -14,6 +14,7 @@ await build({
   format: 'esm',
   minifySyntax: true,
   legalComments: 'none',
+  loader: { '.sh': 'text' },
   logLevel: 'warning',
   banner: {
     js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",

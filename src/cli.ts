@@ -1,11 +1,14 @@
 /** The edge: the only file that touches process, and the only one that ends it. */
+import { randomBytes } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
 import { EXIT, exitCodeOf, TraceError } from './errors.ts';
 import { createFiles } from './live/files.ts';
 import { escapeText } from './render/escape.ts';
 import { createStyle } from './render/style.ts';
-import { type Colour, type ExplainFlags, parseExplain } from './request.ts';
+import { type Colour, type ExplainFlags, type LabFlags, parseExplain, parseLab } from './request.ts';
 import type { Deps } from './run.ts';
+import type { LabDeps } from './run-lab.ts';
 import { NAME, VERSION } from './version.ts';
 
 async function main(argv: string[]): Promise<number> {
@@ -53,14 +56,71 @@ function createProgram(signal: AbortSignal, ended: (code: number) => void): Comm
     .option('--follow', 'go on as the file grows, also when it is rotated')
     .addHelpText('after', EXPLAIN_EXAMPLES)
     .configureHelp({ helpWidth: 100 });
+  program
+    .command('lab')
+    .description('the same trace against a Service made of network namespaces on this machine: no cluster needed')
+    .argument('[SCENARIO]', 'healthy if not given; see --list')
+    .option('--mode <MODE>', 'who writes the rules, and how: legacy, nft, mixed or nftables')
+    .option('--list', 'list the scenarios')
+    .option('--keep', 'leave the namespaces there afterwards, to look around')
+    .option('--recorded', 'replay a recorded run instead')
+    .addHelpText('after', LAB_EXAMPLES);
   for (const command of program.commands) addOutputOptions(command);
   const explain = program.commands.find(command => command.name() === 'explain') as Command;
   explain.action(async (files: string[], flags: ExplainFlags) => {
     const request = parseExplain(files, flags);
     const { runExplain } = await import('./run.ts');
-    ended(await runExplain(request, createDeps(request.colour, signal)));
+    ended(await runExplain(request, createDeps(request.colour, signal, request.quiet)));
   });
+  const lab = program.commands.find(command => command.name() === 'lab') as Command;
+  lab.action(async (scenario: string | undefined, flags: LabFlags) => {
+    const request = parseLab(scenario, flags);
+    const { runLabCommand } = await import('./run-lab.ts');
+    ended(await runLabCommand(request, createLabDeps(createDeps(request.colour, signal, request.quiet), signal)));
+  });
+  program
+    .command('cleanup')
+    .description('remove what a run or a kept lab left behind')
+    .action(async () => ended(await cleanup()));
   return program;
+}
+
+/** What a lab needs of the machine, loaded only when there is one. */
+function createLabDeps(deps: Deps, signal: AbortSignal): LabDeps {
+  return {
+    ...deps,
+    async run(scenario, mode, keep, undo) {
+      const [{ runLab }, { missingTools }, { setEnvironment }, { default: agent }] = await Promise.all([
+        import('./lab/lab.ts'),
+        import('./lab/tools.ts'),
+        import('./live/process.ts'),
+        import('../plugin/node-agent.sh'),
+      ]);
+      setEnvironment(process.env);
+      if (process.platform !== 'linux') throw new TraceError('refused', `the lab needs Linux's network namespaces; this is ${process.platform}`);
+      const missing = missingTools(mode, process.env.PATH ?? '');
+      if (missing.tools.length > 0) throw new TraceError('refused', `the lab in mode ${mode} needs ${missing.tools.join(', ')}`, `On Debian or Ubuntu: apt-get install ${missing.packages.join(' ')}`);
+      return runLab({ run: newRunId(), scenario, mode, keep, root: process.getuid?.() === 0, node: process.execPath, agent }, undo, deps.out, signal);
+    },
+    recorded: scenario => deps.files.read(fileURLToPath(new URL(`../plugin/recorded/${scenario}.json.gz`, import.meta.url))),
+  };
+}
+
+/** Lower-case letters and digits: fit for a table's name, a label and a comment. */
+function newRunId(): string {
+  return randomBytes(5).toString('hex').slice(0, 8);
+}
+
+async function cleanup(): Promise<number> {
+  if (process.platform !== 'linux') return EXIT.answered;
+  const { findLabs } = await import('./lab/strays.ts');
+  const labs = findLabs();
+  for (const { pid, run } of labs) {
+    process.kill(pid, 'SIGKILL');
+    process.stdout.write(`removed lab ${run}\n`);
+  }
+  if (labs.length === 0) process.stdout.write('nothing of ours is left on this machine\n');
+  return EXIT.answered;
 }
 
 function addOutputOptions(command: Command): void {
@@ -70,6 +130,12 @@ function addOutputOptions(command: Command): void {
     .option('--color <WHEN>', 'auto, always or never', 'auto')
     .option('-q, --quiet', 'no progress and no advice on standard error');
 }
+
+const LAB_EXAMPLES = `
+Examples:
+  ${NAME} lab
+  ${NAME} lab no-endpoints --mode nftables
+  ${NAME} lab api-server --keep`;
 
 const EXPLAIN_EXAMPLES = `
 Examples:
@@ -82,12 +148,12 @@ function collect(value: string, before: string[] | undefined): string[] {
   return [...(before ?? []), value];
 }
 
-function createDeps(colour: Colour, signal: AbortSignal): Deps {
+function createDeps(colour: Colour, signal: AbortSignal, quiet: boolean): Deps {
   return {
     files: createFiles(process.stdin),
     out: {
       result: text => void process.stdout.write(text),
-      say: text => void process.stderr.write(`${escapeText(text)}\n`),
+      say: text => void (quiet || process.stderr.write(`${escapeText(text)}\n`)),
     },
     style: createStyle(wantsColour(colour), process.stdout.isTTY ? Math.max(60, process.stdout.columns || 80) : 80),
     signal,

@@ -21,3 +21,41 @@ export interface Out {
   /** One line of progress, warning or advice. */
   say(text: string): void;
 }
+
+/** A finished command. */
+export interface Completed {
+  code: number;
+  stdout: string;
+  stderr: string;
+  durationMs: number;
+}
+
+export interface RunOptions {
+  stdin?: string;
+  env?: Record<string, string>;
+  /** Milliseconds; the command is ended then, and `code` is 124. */
+  timeoutMs?: number;
+  signal?: AbortSignal;
+}
+
+/** A command that is still running. */
+export interface Running {
+  write(text: string): void;
+  /** Ends its input; then, if it does not go by itself within a second, the command. Resolves when it is gone. */
+  stop(): Promise<void>;
+  done: Promise<Completed>;
+}
+
+/** A place where commands run: the node's network namespace, or a pod. */
+export interface Shell {
+  /** @throws TraceError where the command cannot be started; a command that fails resolves with its code */
+  run(argv: string[], options?: RunOptions): Promise<Completed>;
+  /** Lines of standard output are handed over as they come, whole. */
+  start(argv: string[], line: (text: string) => void, options?: RunOptions): Running;
+}
+
+/** Where one run takes place: a pod to send from, and the node it stands on. */
+export interface Site {
+  node: Shell;
+  pod: Shell;
+}

@@ -2,6 +2,7 @@
 
 import { TraceError } from './errors.ts';
 import { canonicalAddress } from './ip.ts';
+import { findScenario, MODES, type Mode, SCENARIOS } from './lab/scenarios.ts';
 import { FORMATS, type Format } from './render/formats.ts';
 
 export type Colour = 'auto' | 'always' | 'never';
@@ -22,6 +23,16 @@ export interface ExplainRequest extends OutputRequest {
   probes: string[];
   podIps: string[];
   follow: boolean;
+}
+
+export interface LabRequest extends OutputRequest {
+  command: 'lab';
+  scenario: string;
+  /** Undefined: the first that this machine can do. */
+  mode: Mode | undefined;
+  keep: boolean;
+  list: boolean;
+  recorded: boolean;
 }
 
 export interface OutputFlags {
@@ -66,6 +77,30 @@ export function parseExplain(files: string[], flags: ExplainFlags): ExplainReque
   if (request.follow && request.save !== undefined)
     throw usage('--follow has no end to --save at', 'Save from a run without --follow.');
   return request;
+}
+
+export interface LabFlags extends OutputFlags {
+  mode?: string;
+  keep?: boolean;
+  list?: boolean;
+  recorded?: boolean;
+}
+
+export function parseLab(scenario: string | undefined, flags: LabFlags): LabRequest {
+  const name = scenario ?? 'healthy';
+  if (!findScenario(name)) throw usage(`there is no scenario ${quote(name)}`, `Choose one of ${SCENARIOS.map(s => s.name).join(', ')}; lab --list tells what each shows.`);
+  const { mode } = flags;
+  if (mode !== undefined && !(MODES as readonly string[]).includes(mode)) throw usage(`--mode ${quote(mode)} is not known`, `Choose one of ${MODES.join(', ')}.`);
+  if (flags.keep && flags.recorded) throw usage('--recorded has nothing to --keep', 'Leave one of them out.');
+  return {
+    command: 'lab',
+    ...parseOutput(flags),
+    scenario: name,
+    mode: mode as Mode | undefined,
+    keep: flags.keep ?? false,
+    list: flags.list ?? false,
+    recorded: flags.recorded ?? false,
+  };
 }
 
 function parsePodIp(text: string): string {

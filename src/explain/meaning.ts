@@ -68,6 +68,9 @@ function translation(hop: Hop, context: ExplainContext): string | undefined {
   if (hop.target === 'MASQUERADE') return "the source becomes the node's own address";
   if (hop.target === 'SNAT') return 'the source is rewritten';
   if (hop.target !== 'DNAT') return undefined;
+  // kube-proxy 1.34 and newer pick the endpoint in the rule that translates.
+  const dice = /numgen (?:random|inc) mod (\d+) map/.exec(hop.text ?? '')?.[1];
+  if (dice !== undefined) return `the destination becomes an endpoint, ${outOf(Number(dice))}`;
   const to = /(?:--to-destination|dnat to) (\S+)$/.exec(hop.text ?? '')?.[1];
   const named = context.names.chain(hop.chain)?.endpoint;
   const target = to ?? (named ? hostPort(named.address, named.port) : undefined);

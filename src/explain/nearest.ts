@@ -57,8 +57,12 @@ function nearestIn(ref: ChainRef, facts: PacketFacts, context: ExplainContext): 
   return best;
 }
 
+/** A rule that leads to a Service. Others in the same chain only mark, and would not have translated the packet. */
+const TO_SERVICE = /^KUBE-(SVC|SVL|EXT|XLB|FW)-/;
+
 /** A rule for the packet's destination address that something else kept from matching. */
 function nearRule(ref: ChainRef, rule: Rule, facts: PacketFacts, context: ExplainContext): Nearest | undefined {
+  if (!TO_SERVICE.test(rule.target ?? '')) return undefined;
   const { conditions } = evaluateRule(rule, facts, context.book.sets(ref.table));
   const address = conditions.find(c => c.kind === 'dst' || c.kind === 'ip daddr' || c.kind === 'ip6 daddr');
   const failed = conditions.filter(c => c.result === false);

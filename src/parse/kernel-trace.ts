@@ -27,7 +27,7 @@ interface Recent<T> {
   value: T;
 }
 
-interface Points {
+export interface Points {
   ip: TracePoint;
   ip6: TracePoint;
   /** What stood in the lines after this one: mostly it does again. */
@@ -120,7 +120,7 @@ function endOf(text: string): number {
 const KINDS = new Set(['rule', 'return', 'policy']);
 
 /** `table:chain:kind:number`, for either family. A chain's name may itself contain colons, so both ends are cut off first. */
-const pointsOf: (text: string) => Points | string = memo(text => {
+export const pointsOf: (text: string) => Points | string = memo(text => {
   const parts = text.split(':');
   const number = parts.pop() ?? '';
   const kind = parts.pop() ?? '';

@@ -8,6 +8,7 @@ import { dmesgClock, readKernelMessage } from './kernel-log.ts';
 import { createKernelTraceReader, TRACE_MARK } from './kernel-trace.ts';
 import { NFT_LOSS, NFT_MARK, parseNftTrace } from './nft-trace.ts';
 import { own } from './strings.ts';
+import { createNflogReader } from './nflog.ts';
 import { createXtablesReader, isXtablesLine, XTABLES_STOP } from './xtables-monitor.ts';
 
 export interface TraceSink {
@@ -28,6 +29,7 @@ export function createTraceReader(source: number, sink: TraceSink): TraceReader 
   const xtables = createXtablesReader();
   const kernel = createKernelTraceReader(source);
   let record: number | undefined;
+  const nflog = createNflogReader(source, (result, line) => take(result, 'a dump of nflog', line));
   const take = (result: TraceEvent | string, raw: string, line: number): void => {
     if (typeof result === 'string') sink.unrecognised({ raw: own(raw.slice(0, 2000)), reason: result, source, line });
     else sink.event(result);
@@ -61,6 +63,7 @@ export function createTraceReader(source: number, sink: TraceSink): TraceReader 
         const event = kernel.read(text, clock.trace + TRACE_MARK.length, clock.at, number);
         if (typeof event !== 'string') return sink.event(event);
       }
+      if (nflog.take(text, number)) return;
       const nft = text.indexOf(NFT_MARK);
       if (nft === 0 || (nft > 0 && nft < 64))
         return take(parseNftTrace(text.slice(nft + NFT_MARK.length), { source, line: number }), text, number);
@@ -76,6 +79,7 @@ export function createTraceReader(source: number, sink: TraceSink): TraceReader 
     },
     end() {
       for (const event of xtables.flush()) sink.event(event);
+      nflog.end();
     },
   };
 }

@@ -150,8 +150,9 @@ function hopTexts(hop: Hop, journey: Journey, room: number): string[] {
   if (hop.event === 'policy') return [`policy ${hop.verdict ?? ''}`];
   const conditions = conditionsOf(hop);
   // To what stands in the next line, as a rewrite.
+  const odds = /, ((?:1 of \d+|the only one))$/.exec(hop.meaning ?? '')?.[1];
   const action = /^(DNAT|SNAT|REDIRECT)$/.test(hop.target ?? '')
-    ? (hop.target as string)
+    ? `${hop.target}${odds ? `, ${odds}` : ''}`
     : (hop.meaning ?? actionOf(hop));
   if (conditions === '') return [`→ ${action}`];
   if (conditions.length + action.length + 3 <= room || journey.hops.length === 0) return [`${conditions} → ${action}`];
