@@ -97,12 +97,24 @@ function createLabDeps(deps: Deps, signal: AbortSignal): LabDeps {
         import('../plugin/node-agent.sh'),
       ]);
       setEnvironment(process.env);
-      if (process.platform !== 'linux') throw new TraceError('refused', `the lab needs Linux's network namespaces; this is ${process.platform}`);
+      if (process.platform !== 'linux')
+        throw new TraceError('refused', `the lab needs Linux's network namespaces; this is ${process.platform}`);
       const missing = missingTools(mode, process.env.PATH ?? '');
-      if (missing.tools.length > 0) throw new TraceError('refused', `the lab in mode ${mode} needs ${missing.tools.join(', ')}`, `On Debian or Ubuntu: apt-get install ${missing.packages.join(' ')}`);
-      return runLab({ run: newRunId(), scenario, mode, keep, root: process.getuid?.() === 0, node: process.execPath, agent }, undo, deps.out, signal);
+      if (missing.tools.length > 0)
+        throw new TraceError(
+          'refused',
+          `the lab in mode ${mode} needs ${missing.tools.join(', ')}`,
+          `On Debian or Ubuntu: apt-get install ${missing.packages.join(' ')}`,
+        );
+      return runLab(
+        { run: newRunId(), scenario, mode, keep, root: process.getuid?.() === 0, node: process.execPath, agent },
+        undo,
+        deps.out,
+        signal,
+      );
     },
-    recorded: scenario => deps.files.read(fileURLToPath(new URL(`../plugin/recorded/${scenario}.json.gz`, import.meta.url))),
+    recorded: scenario =>
+      deps.files.read(fileURLToPath(new URL(`../plugin/recorded/${scenario}.json.gz`, import.meta.url))),
   };
 }
 

@@ -23,7 +23,14 @@ export interface TraceOrder {
 const BUDGET = 20_000;
 
 /** @param capture what is known already; gets everything that is gathered, also when the run fails half-way */
-export async function collect(order: TraceOrder, site: Site, capture: Capture, undo: Undo, out: Out, signal: AbortSignal): Promise<void> {
+export async function collect(
+  order: TraceOrder,
+  site: Site,
+  capture: Capture,
+  undo: Undo,
+  out: Out,
+  signal: AbortSignal,
+): Promise<void> {
   const output = newAgentOutput();
   const agent = startAgent(order, site, output, undo);
   try {
@@ -40,7 +47,12 @@ export async function collect(order: TraceOrder, site: Site, capture: Capture, u
     keep(capture, output, order);
   }
   if (signal.aborted) throw new TraceError('interrupted', 'interrupted', undefined);
-  if (output.failure !== undefined) throw new TraceError('internal', `the node agent gave up: ${output.failure}`, 'Run with -v to see everything it said.');
+  if (output.failure !== undefined)
+    throw new TraceError(
+      'internal',
+      `the node agent gave up: ${output.failure}`,
+      'Run with -v to see everything it said.',
+    );
 }
 
 function startAgent(order: TraceOrder, site: Site, output: AgentOutput, undo: Undo): Running {
@@ -74,9 +86,18 @@ async function untilReady(agent: Running, output: AgentOutput, signal: AbortSign
     if (signal.aborted) throw new TraceError('interrupted', 'interrupted', undefined);
     if (ended) {
       const { stderr, code } = await done;
-      throw new TraceError('internal', `the node agent ended before it was ready: ${output.failure ?? (stderr.trim().split('\n').at(-1) || `exit code ${code}`)}`, 'The node may lack a tool or a kernel module: kubectl trace-svc doctor tells.');
+      throw new TraceError(
+        'internal',
+        `the node agent ended before it was ready: ${output.failure ?? (stderr.trim().split('\n').at(-1) || `exit code ${code}`)}`,
+        'The node may lack a tool or a kernel module: kubectl trace-svc doctor tells.',
+      );
     }
-    if (Date.now() > end) throw new TraceError('internal', `the node agent was not ready within ${READY_MS / 1000} s`, 'Is the node overloaded? Its rules remove themselves.');
+    if (Date.now() > end)
+      throw new TraceError(
+        'internal',
+        `the node agent was not ready within ${READY_MS / 1000} s`,
+        'Is the node overloaded? Its rules remove themselves.',
+      );
     await Promise.race([done, pause(10)]);
   }
 }
@@ -87,7 +108,8 @@ const FINISH_MS = 20_000;
 async function finished(agent: Running, output: AgentOutput, signal: AbortSignal): Promise<void> {
   const aborted = new Promise<void>(resolve => signal.addEventListener('abort', () => resolve(), { once: true }));
   await Promise.race([agent.done, aborted, pause(FINISH_MS)]);
-  if (!output.ended && !signal.aborted && output.failure === undefined) output.losses.push('the node agent did not finish: evidence may be missing');
+  if (!output.ended && !signal.aborted && output.failure === undefined)
+    output.losses.push('the node agent did not finish: evidence may be missing');
 }
 
 /** Waits; but nothing waits for the waiting, when all else is done. */
@@ -100,7 +122,15 @@ function pause(ms: number): Promise<void> {
 async function runProbe(probe: ProbePlan, site: Site, signal: AbortSignal): Promise<CaptureProbe> {
   const result = await site.pod.run(probe.argv, { timeoutMs: probe.timeout * 1000, signal });
   const { kind, target, argv } = probe;
-  return { kind, target, argv, stdout: result.stdout.slice(0, 65_536), stderr: result.stderr.slice(0, 65_536), code: result.code, durationMs: Math.round(result.durationMs) };
+  return {
+    kind,
+    target,
+    argv,
+    stdout: result.stdout.slice(0, 65_536),
+    stderr: result.stderr.slice(0, 65_536),
+    code: result.code,
+    durationMs: Math.round(result.durationMs),
+  };
 }
 
 function keep(capture: Capture, output: AgentOutput, order: TraceOrder): void {

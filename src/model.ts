@@ -184,6 +184,8 @@ export interface NamedSet {
   name: string;
   elements: SetElement[];
   timeout?: string;
+  /** What it held when a packet came by is not what it held when it was listed: packets add to it, time takes from it. */
+  changing?: boolean;
 }
 
 export interface Table {

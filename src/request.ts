@@ -88,9 +88,14 @@ export interface LabFlags extends OutputFlags {
 
 export function parseLab(scenario: string | undefined, flags: LabFlags): LabRequest {
   const name = scenario ?? 'healthy';
-  if (!findScenario(name)) throw usage(`there is no scenario ${quote(name)}`, `Choose one of ${SCENARIOS.map(s => s.name).join(', ')}; lab --list tells what each shows.`);
+  if (!findScenario(name))
+    throw usage(
+      `there is no scenario ${quote(name)}`,
+      `Choose one of ${SCENARIOS.map(s => s.name).join(', ')}; lab --list tells what each shows.`,
+    );
   const { mode } = flags;
-  if (mode !== undefined && !(MODES as readonly string[]).includes(mode)) throw usage(`--mode ${quote(mode)} is not known`, `Choose one of ${MODES.join(', ')}.`);
+  if (mode !== undefined && !(MODES as readonly string[]).includes(mode))
+    throw usage(`--mode ${quote(mode)} is not known`, `Choose one of ${MODES.join(', ')}.`);
   if (flags.keep && flags.recorded) throw usage('--recorded has nothing to --keep', 'Leave one of them out.');
   return {
     command: 'lab',

@@ -59,5 +59,11 @@ async function replay(request: LabRequest, deps: LabDeps): Promise<Capture> {
   deps.out.say(`replaying a recorded run of ${request.scenario} instead: nothing happens on this machine`);
   const text = await deps.recorded(request.scenario);
   const capture = decodeCapture(JSON.parse(text), `the recorded run of ${request.scenario}`);
-  return { ...capture, notes: [...capture.notes, `Recorded ${capture.startedAt ?? 'earlier'} on Linux ${capture.node?.kernel ?? ''}, not on this machine.`] };
+  return {
+    ...capture,
+    notes: [
+      ...capture.notes,
+      `Recorded ${capture.startedAt ?? 'earlier'} on Linux ${capture.node?.kernel ?? ''}, not on this machine.`,
+    ],
+  };
 }

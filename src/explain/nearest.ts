@@ -5,6 +5,7 @@
 import type { Hop, PacketHeader, Rule } from '../model.ts';
 import type { ChainRef } from '../rules/book.ts';
 import { evaluateRule, type PacketFacts, protocolName } from '../rules/evaluate.ts';
+import { exactMark, UNKNOWN_MARK } from '../rules/mark.ts';
 import type { ExplainContext } from './context.ts';
 
 export interface Nearest {
@@ -24,7 +25,7 @@ export function factsAt(hop: Hop, header: PacketHeader): PacketFacts {
     tuple: hop.tuple,
     in: hop.in,
     out: hop.out,
-    mark: hop.mark,
+    mark: hop.mark === undefined && hop.backend === 'nft' ? UNKNOWN_MARK : exactMark(hop.mark ?? 0),
     tcpFlags: header.tcp?.flags,
     icmpType: header.icmp?.type,
     icmpCode: header.icmp?.code,

@@ -5,8 +5,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { TraceError } from '../errors.ts';
-import type { Completed, RunOptions, Running, Shell } from '../ports.ts';
 import { runProcess, startProcess } from '../live/process.ts';
+import type { Completed, Running, RunOptions, Shell } from '../ports.ts';
 
 export interface Holder {
   /** Process id, in this machine's numbering, of the first process inside. */
@@ -28,11 +28,22 @@ const KEPT_SECONDS = 86_400;
  * @throws TraceError(refused) where this kernel or user may not make namespaces
  */
 export async function startHolder(run: string, root: boolean, keep: boolean): Promise<Holder> {
-  const flags = ['--mount', '--net', '--pid', '--fork', '--kill-child', '--mount-proc', ...(root ? [] : ['--user', '--map-root-user'])];
+  const flags = [
+    '--mount',
+    '--net',
+    '--pid',
+    '--fork',
+    '--kill-child',
+    '--mount-proc',
+    ...(root ? [] : ['--user', '--map-root-user']),
+  ];
   // Held by our end of the pipe: when we are gone, by whatever end, `read` returns.
   const hold = keep ? `exec sleep ${KEPT_SECONDS}` : 'read -r _';
   const inside = `mount -t tmpfs -o mode=755 tmpfs /run && mkdir -p /run/netns && echo ready && ${hold}`;
-  const child = spawn('unshare', [...flags, 'sh', '-c', inside, `${LAB_MARK}-${run}`], { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+  const child = spawn('unshare', [...flags, 'sh', '-c', inside, `${LAB_MARK}-${run}`], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    detached: true,
+  });
   const gone = new Promise<void>(resolve => child.once('close', () => resolve()));
   try {
     await untilReady(child);
@@ -75,7 +86,11 @@ function untilReady(child: ChildProcess): Promise<void> {
 }
 
 function refusal(why: string): TraceError {
-  return new TraceError('refused', `this machine does not let us make network namespaces: ${why || 'no reason given'}`, 'Run it as root, or where user namespaces are allowed.');
+  return new TraceError(
+    'refused',
+    `this machine does not let us make network namespaces: ${why || 'no reason given'}`,
+    'Run it as root, or where user namespaces are allowed.',
+  );
 }
 
 /** The process unshare forked: number one of the new process namespace. */
@@ -85,14 +100,25 @@ function firstChild(pid: number): number {
 }
 
 function enter(pid: number, root: boolean, namespace: string | undefined): string[] {
-  const join = ['nsenter', '--target', String(pid), '--mount', '--pid', ...(root ? [] : ['--user', '--preserve-credentials'])];
-  return namespace === undefined ? [...join, '--net', '--'] : [...join, '--', 'nsenter', `--net=/run/netns/${namespace}`, '--'];
+  const join = [
+    'nsenter',
+    '--target',
+    String(pid),
+    '--mount',
+    '--pid',
+    ...(root ? [] : ['--user', '--preserve-credentials']),
+  ];
+  return namespace === undefined
+    ? [...join, '--net', '--']
+    : [...join, '--', 'nsenter', `--net=/run/netns/${namespace}`, '--'];
 }
 
 function createShell(prefix: string[]): Shell {
   const env = { XTABLES_LOCKFILE: '/run/xtables.lock', TMPDIR: '/run' };
   return {
-    run: (argv: string[], options: RunOptions = {}): Promise<Completed> => runProcess([...prefix, ...argv], { ...options, env: { ...env, ...options.env } }),
-    start: (argv: string[], line: (text: string) => void, options: RunOptions = {}): Running => startProcess([...prefix, ...argv], line, { ...options, env: { ...env, ...options.env } }),
+    run: (argv: string[], options: RunOptions = {}): Promise<Completed> =>
+      runProcess([...prefix, ...argv], { ...options, env: { ...env, ...options.env } }),
+    start: (argv: string[], line: (text: string) => void, options: RunOptions = {}): Running =>
+      startProcess([...prefix, ...argv], line, { ...options, env: { ...env, ...options.env } }),
   };
 }

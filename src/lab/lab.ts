@@ -2,14 +2,14 @@
 import { type Capture, emptyCapture } from '../capture.ts';
 import { collect, type TraceOrder } from '../collect.ts';
 import { TraceError } from '../errors.ts';
-import { curlProbe, pingProbe, type ProbePlan, speaksTls } from '../plan/probes.ts';
+import { curlProbe, type ProbePlan, pingProbe, speaksTls } from '../plan/probes.ts';
 import type { Out } from '../ports.ts';
 import type { Undo } from '../undo.ts';
 import { LAB_CERTIFICATE, LAB_KEY } from './certificate.ts';
 import { type Holder, startHolder } from './holder.ts';
-import { interfaceOf, buildScript } from './topology.ts';
 import { type Mode, objectsOf, type Scenario, senderOf, serviceOf } from './scenarios.ts';
 import { SERVER } from './server.ts';
+import { buildScript, interfaceOf } from './topology.ts';
 
 export interface LabOrder {
   run: string;
@@ -53,11 +53,17 @@ function newCapture({ scenario, mode }: LabOrder): Capture {
 
 async function build(holder: Holder, order: LabOrder, signal: AbortSignal): Promise<void> {
   const env = { TS_NODE: order.node, TS_SERVER: SERVER, TS_KEY: LAB_KEY, TS_CERT: LAB_CERTIFICATE };
-  const result = await holder.shell().run(['sh', '-c', buildScript(order.scenario, order.mode)], { env, timeoutMs: 20_000, signal });
+  const result = await holder
+    .shell()
+    .run(['sh', '-c', buildScript(order.scenario, order.mode)], { env, timeoutMs: 20_000, signal });
   if (signal.aborted) throw new TraceError('interrupted', 'interrupted');
   if (result.code === 0) return;
   const why = result.code === 124 ? 'it took more than 20 s' : result.stderr.trim().split('\n').slice(-2).join('; ');
-  throw new TraceError('refused', `the lab cannot be built on this machine: ${why}`, 'The kernel may lack a netfilter module. Try another --mode, or --recorded.');
+  throw new TraceError(
+    'refused',
+    `the lab cannot be built on this machine: ${why}`,
+    'The kernel may lack a netfilter module. Try another --mode, or --recorded.',
+  );
 }
 
 function traceOrder(order: LabOrder): TraceOrder {
@@ -68,9 +74,17 @@ function traceOrder(order: LabOrder): TraceOrder {
   const curl = curlProbe(address, port, speaksTls(port, service.ports[0]?.name ?? ''), 3);
   const again: ProbePlan[][] = Array.from({ length: (scenario.count ?? 1) - 1 }, () => [curl]);
   return {
-    scope: { run: order.run, podIps: [senderOf(scenario).address], ports: [{ protocol: 'tcp', port }], deadline: Math.floor(Date.now() / 1000) + SECONDS },
+    scope: {
+      run: order.run,
+      podIps: [senderOf(scenario).address],
+      ports: [{ protocol: 'tcp', port }],
+      deadline: Math.floor(Date.now() / 1000) + SECONDS,
+    },
     seconds: SECONDS,
-    method: mode === 'legacy' ? { kind: 'raw', commands: { ip: 'iptables-legacy', ip6: 'ip6tables-legacy' } } : { kind: 'nft' },
+    method:
+      mode === 'legacy'
+        ? { kind: 'raw', commands: { ip: 'iptables-legacy', ip6: 'ip6tables-legacy' } }
+        : { kind: 'nft' },
     // Only legacy tables write lines of their own; on an nft node there are none.
     log: mode === 'legacy' || mode === 'mixed' ? 'nflog' : 'none',
     probes: [[curl, pingProbe(address)], ...again],
@@ -81,7 +95,10 @@ function traceOrder(order: LabOrder): TraceOrder {
 function hints(holder: Holder, { scenario, mode, root }: LabOrder): string[] {
   const enter = `nsenter --target ${holder.pid} --mount --pid${root ? '' : ' --user --preserve-credentials'}`;
   const inside = (namespace: string, command: string) => `${enter} nsenter --net=/run/netns/${namespace} ${command}`;
-  const rules = mode === 'nftables' ? 'nft list table ip kube-proxy' : `${mode === 'nft' ? 'iptables-nft' : 'iptables-legacy'} -t nat -S`;
+  const rules =
+    mode === 'nftables'
+      ? 'nft list table ip kube-proxy'
+      : `${mode === 'nft' ? 'iptables-nft' : 'iptables-legacy'} -t nat -S`;
   const service = serviceOf(scenario);
   return [
     'The lab is kept for a day. Look around:',

@@ -49,7 +49,14 @@ const FORWARDING = [
 ];
 
 function filter(ports: ProxyPort[]): string[] {
-  const chains = ['KUBE-EXTERNAL-SERVICES', 'KUBE-FORWARD', 'KUBE-NODEPORTS', 'KUBE-PROXY-CANARY', 'KUBE-PROXY-FIREWALL', 'KUBE-SERVICES'];
+  const chains = [
+    'KUBE-EXTERNAL-SERVICES',
+    'KUBE-FORWARD',
+    'KUBE-NODEPORTS',
+    'KUBE-PROXY-CANARY',
+    'KUBE-PROXY-FIREWALL',
+    'KUBE-SERVICES',
+  ];
   return [
     '*filter',
     ...chains.map(chain => `:${chain} - [0:0]`),
@@ -63,7 +70,8 @@ function filter(ports: ProxyPort[]): string[] {
 
 /** Rejected if nobody serves at all, dropped if only nobody of this node does. */
 function refusal(port: ProxyPort): { words: string; target: string } {
-  if (port.cluster.length === 0) return { words: 'has no endpoints', target: '-j REJECT --reject-with icmp-port-unreachable' };
+  if (port.cluster.length === 0)
+    return { words: 'has no endpoints', target: '-j REJECT --reject-with icmp-port-unreachable' };
   return { words: 'has no local endpoints', target: '-j DROP' };
 }
 
@@ -129,11 +137,18 @@ interface NatPart {
 function natOf(port: ProxyPort, node: ProxyNode): NatPart {
   const part: NatPart = { services: [], nodePorts: [], own: [] };
   const { nodePort } = port.port;
-  if (internalEndpoints(port).length > 0) part.services.push(`-A KUBE-SERVICES ${to(port, port.clusterIP, port.port.port, `${port.name} cluster IP`)} -j ${internalChain(port)}`);
+  if (internalEndpoints(port).length > 0)
+    part.services.push(
+      `-A KUBE-SERVICES ${to(port, port.clusterIP, port.port.port, `${port.name} cluster IP`)} -j ${internalChain(port)}`,
+    );
   if (isExternal(port) && port.cluster.length > 0) {
     const external = chainOf('KUBE-EXT-', port);
-    for (const ip of port.externalIPs) part.services.push(`-A KUBE-SERVICES ${to(port, ip, port.port.port, `${port.name} external IP`)} -j ${external}`);
-    if (nodePort !== undefined) part.nodePorts.push(`-A KUBE-NODEPORTS -p ${port.protocol} ${comment(port.name)} -m ${port.protocol} --dport ${nodePort} -j ${external}`);
+    for (const ip of port.externalIPs)
+      part.services.push(`-A KUBE-SERVICES ${to(port, ip, port.port.port, `${port.name} external IP`)} -j ${external}`);
+    if (nodePort !== undefined)
+      part.nodePorts.push(
+        `-A KUBE-NODEPORTS -p ${port.protocol} ${comment(port.name)} -m ${port.protocol} --dport ${nodePort} -j ${external}`,
+      );
     part.own.push(...externalChain(port, node, external));
   }
   part.own.push(...serviceChains(port, node), ...endpointsOf(port).flatMap(endpoint => endpointChain(port, endpoint)));
@@ -152,7 +167,10 @@ function needsClusterChain(port: ProxyPort): boolean {
 function externalChain(port: ProxyPort, node: ProxyNode, chain: string): string[] {
   const all = chainOf('KUBE-SVC-', port);
   if (port.service.externalTrafficPolicy !== 'Local')
-    return [`-A ${chain} ${comment(`masquerade traffic for ${port.name} external destinations`)} -j KUBE-MARK-MASQ`, `-A ${chain} -j ${all}`];
+    return [
+      `-A ${chain} ${comment(`masquerade traffic for ${port.name} external destinations`)} -j KUBE-MARK-MASQ`,
+      `-A ${chain} -j ${all}`,
+    ];
   const local = '-m addrtype --src-type LOCAL';
   const rules = [
     `-A ${chain} -s ${node.clusterCidr} ${comment(`pod traffic for ${port.name} external destinations`)} -j ${all}`,
@@ -163,7 +181,9 @@ function externalChain(port: ProxyPort, node: ProxyNode, chain: string): string[
 }
 
 function serviceChains(port: ProxyPort, node: ProxyNode): string[] {
-  const local = port.service.internalTrafficPolicy === 'Local' || (isExternal(port) && port.service.externalTrafficPolicy === 'Local');
+  const local =
+    port.service.internalTrafficPolicy === 'Local' ||
+    (isExternal(port) && port.service.externalTrafficPolicy === 'Local');
   return [
     ...(needsClusterChain(port) ? serviceChain(port, chainOf('KUBE-SVC-', port), port.cluster, node) : []),
     ...(local && port.local.length > 0 ? serviceChain(port, chainOf('KUBE-SVL-', port), port.local, node) : []),
@@ -172,14 +192,25 @@ function serviceChains(port: ProxyPort, node: ProxyNode): string[] {
 
 /** Masquerade mark for senders outside the pod network, affinity first, then chance. Only the internal chain marks. */
 function serviceChain(port: ProxyPort, chain: string, endpoints: Endpoint[], node: ProxyNode): string[] {
-  const marks = chain === internalChain(port) ? [`-A ${chain} ! -s ${node.clusterCidr} ${to(port, port.clusterIP, port.port.port, `${port.name} cluster IP`)} -j KUBE-MARK-MASQ`] : [];
-  return [...marks, ...endpoints.flatMap(endpoint => affinityRule(port, chain, endpoint)), ...endpoints.map((endpoint, i) => chanceRule(port, chain, endpoint, endpoints.length - i))];
+  const marks =
+    chain === internalChain(port)
+      ? [
+          `-A ${chain} ! -s ${node.clusterCidr} ${to(port, port.clusterIP, port.port.port, `${port.name} cluster IP`)} -j KUBE-MARK-MASQ`,
+        ]
+      : [];
+  return [
+    ...marks,
+    ...endpoints.flatMap(endpoint => affinityRule(port, chain, endpoint)),
+    ...endpoints.map((endpoint, i) => chanceRule(port, chain, endpoint, endpoints.length - i)),
+  ];
 }
 
 function affinityRule(port: ProxyPort, chain: string, endpoint: Endpoint): string[] {
   if (port.affinitySeconds === undefined) return [];
   const sep = chainOf('KUBE-SEP-', port, endpoint);
-  return [`-A ${chain} ${comment(`${port.name} -> ${endpointText(endpoint)}`)} -m recent --name ${sep} --rcheck --seconds ${port.affinitySeconds} --reap -j ${sep}`];
+  return [
+    `-A ${chain} ${comment(`${port.name} -> ${endpointText(endpoint)}`)} -m recent --name ${sep} --rcheck --seconds ${port.affinitySeconds} --reap -j ${sep}`,
+  ];
 }
 
 /** @param left how many endpoints are still to choose from, this one included */

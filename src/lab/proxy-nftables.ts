@@ -4,7 +4,15 @@
  */
 import { nftablesChain } from '../kube/names.ts';
 import type { Endpoint, Family, KubeObjects } from '../model.ts';
-import { endpointText, externalEndpoints, internalEndpoints, isExternal, type ProxyNode, type ProxyPort, proxyPorts } from './proxy-model.ts';
+import {
+  endpointText,
+  externalEndpoints,
+  internalEndpoints,
+  isExternal,
+  type ProxyNode,
+  type ProxyPort,
+  proxyPorts,
+} from './proxy-model.ts';
 
 export function nftablesRules(objects: KubeObjects, node: ProxyNode, family: Family): string {
   const ports = proxyPorts(objects, node, family);
@@ -31,7 +39,12 @@ export function nftablesRules(objects: KubeObjects, node: ProxyNode, family: Fam
 }
 
 function set(name: string, type: string, elements: string[]): string[] {
-  return [`  set ${name} {`, `    type ${type}`, ...(elements.length > 0 ? [`    elements = { ${elements.join(', ')} }`] : []), '  }'];
+  return [
+    `  set ${name} {`,
+    `    type ${type}`,
+    ...(elements.length > 0 ? [`    elements = { ${elements.join(', ')} }`] : []),
+    '  }',
+  ];
 }
 
 function map(name: string, type: string, elements: string[]): string[] {
@@ -50,7 +63,9 @@ function baseChains(ip: string, node: ProxyNode): string[] {
   const lookUp = (name: string) => `${ip} daddr . meta l4proto . th dport vmap @${name}`;
   return [
     ...chain('reject-chain', ['reject']),
-    ...chain('nodeport-endpoints-check', [`${ip} daddr @nodeport-ips meta l4proto . th dport vmap @no-endpoint-nodeports`]),
+    ...chain('nodeport-endpoints-check', [
+      `${ip} daddr @nodeport-ips meta l4proto . th dport vmap @no-endpoint-nodeports`,
+    ]),
     ...chain('service-endpoints-check', [lookUp('no-endpoint-services')]),
     ...chain('firewall-check', [lookUp('firewall-ips')]),
     ...chain('cluster-ips-check', [
@@ -59,9 +74,18 @@ function baseChains(ip: string, node: ProxyNode): string[] {
     ]),
     ...base('filter-prerouting-pre-dnat', 'filter', 'prerouting', -110, ['ct state new jump firewall-check']),
     ...base('filter-output-pre-dnat', 'filter', 'output', -110, ['ct state new jump firewall-check']),
-    ...base('filter-input', 'filter', 'input', 0, ['ct state new jump nodeport-endpoints-check', 'ct state new jump service-endpoints-check']),
-    ...base('filter-forward', 'filter', 'forward', 0, ['ct state new jump service-endpoints-check', 'ct state new jump cluster-ips-check']),
-    ...base('filter-output', 'filter', 'output', 0, ['ct state new jump service-endpoints-check', 'ct state new jump cluster-ips-check']),
+    ...base('filter-input', 'filter', 'input', 0, [
+      'ct state new jump nodeport-endpoints-check',
+      'ct state new jump service-endpoints-check',
+    ]),
+    ...base('filter-forward', 'filter', 'forward', 0, [
+      'ct state new jump service-endpoints-check',
+      'ct state new jump cluster-ips-check',
+    ]),
+    ...base('filter-output', 'filter', 'output', 0, [
+      'ct state new jump service-endpoints-check',
+      'ct state new jump cluster-ips-check',
+    ]),
     ...chain('masquerading', [
       'meta mark & 0x00004000 != 0x00000000 meta mark set meta mark ^ 0x00004000 masquerade fully-random',
       `ct status dnat ${ip} saddr . ${ip} daddr . meta l4proto . th dport @hairpin-connections masquerade fully-random`,
@@ -71,7 +95,8 @@ function baseChains(ip: string, node: ProxyNode): string[] {
   ];
 }
 
-const nftBase = (port: ProxyPort) => `${port.service.namespace}/${port.service.name}/${port.protocol}/${port.port.name}`;
+const nftBase = (port: ProxyPort) =>
+  `${port.service.namespace}/${port.service.name}/${port.protocol}/${port.port.name}`;
 const nameOf = (prefix: string, port: ProxyPort) => nftablesChain(`${prefix}-`, nftBase(port));
 const endpointName = (prefix: string, port: ProxyPort, endpoint: Endpoint) =>
   nftablesChain(`${prefix}-`, `${nftBase(port)}__${endpoint.address.replaceAll(':', '.')}/${endpoint.port}`);
@@ -81,7 +106,11 @@ function internalName(port: ProxyPort): string {
 }
 
 function hairpins(ports: ProxyPort[]): string[] {
-  return [...new Set(ports.flatMap(port => port.local.map(e => `${e.address} . ${e.address} . ${port.protocol} . ${e.port}`)))];
+  return [
+    ...new Set(
+      ports.flatMap(port => port.local.map(e => `${e.address} . ${e.address} . ${port.protocol} . ${e.port}`)),
+    ),
+  ];
 }
 
 function refusal(port: ProxyPort): string {
@@ -101,8 +130,14 @@ function noEndpointNodePorts(port: ProxyPort): string[] {
 }
 
 function serviceIps(port: ProxyPort): string[] {
-  const internal = internalEndpoints(port).length > 0 ? [`${port.clusterIP} . ${port.protocol} . ${port.port.port} : goto ${internalName(port)}`] : [];
-  const external = port.cluster.length > 0 ? port.externalIPs.map(ip => `${ip} . ${port.protocol} . ${port.port.port} : goto ${nameOf('external', port)}`) : [];
+  const internal =
+    internalEndpoints(port).length > 0
+      ? [`${port.clusterIP} . ${port.protocol} . ${port.port.port} : goto ${internalName(port)}`]
+      : [];
+  const external =
+    port.cluster.length > 0
+      ? port.externalIPs.map(ip => `${ip} . ${port.protocol} . ${port.port.port} : goto ${nameOf('external', port)}`)
+      : [];
   return [...internal, ...external];
 }
 
@@ -125,13 +160,18 @@ function affinitySets(port: ProxyPort, type: string): string[] {
 
 function serviceChains(port: ProxyPort, node: ProxyNode, ip: string): string[] {
   const all = port.cluster.length > 0 && (port.service.internalTrafficPolicy !== 'Local' || isExternal(port));
-  const local = port.local.length > 0 && (port.service.internalTrafficPolicy === 'Local' || (isExternal(port) && port.service.externalTrafficPolicy === 'Local'));
+  const local =
+    port.local.length > 0 &&
+    (port.service.internalTrafficPolicy === 'Local' ||
+      (isExternal(port) && port.service.externalTrafficPolicy === 'Local'));
   const endpoints = port.affinitySeconds === undefined ? [] : all ? port.cluster : internalEndpoints(port);
   return [
     ...endpoints.flatMap(endpoint => endpointChain(port, endpoint, ip)),
     ...(all ? chain(nameOf('service', port), picks(port, port.cluster, ip)) : []),
     ...(local ? chain(nameOf('local', port), picks(port, port.local, ip)) : []),
-    ...(isExternal(port) && port.cluster.length > 0 ? chain(nameOf('external', port), externalRules(port, node, ip)) : []),
+    ...(isExternal(port) && port.cluster.length > 0
+      ? chain(nameOf('external', port), externalRules(port, node, ip))
+      : []),
   ];
 }
 
@@ -150,14 +190,17 @@ function picks(port: ProxyPort, endpoints: Endpoint[], ip: string): string[] {
     return [`meta l4proto ${port.protocol} dnat ${ip} addr . port to ${dice} map { ${targets} }`];
   }
   return [
-    ...endpoints.map(e => `${ip} saddr @${endpointName('affinity', port, e)} goto ${endpointName('endpoint', port, e)}`),
+    ...endpoints.map(
+      e => `${ip} saddr @${endpointName('affinity', port, e)} goto ${endpointName('endpoint', port, e)}`,
+    ),
     `${dice} vmap { ${endpoints.map((e, i) => `${i} : goto ${endpointName('endpoint', port, e)}`).join(', ')} }`,
   ];
 }
 
 function externalRules(port: ProxyPort, node: ProxyNode, ip: string): string[] {
   const service = nameOf('service', port);
-  if (port.service.externalTrafficPolicy !== 'Local') return ['meta mark set meta mark | 0x00004000 comment "masquerade"', `goto ${service}`];
+  if (port.service.externalTrafficPolicy !== 'Local')
+    return ['meta mark set meta mark | 0x00004000 comment "masquerade"', `goto ${service}`];
   const rules = [
     `${ip} saddr ${node.clusterCidr} goto ${service} comment "short-circuit pod traffic"`,
     'fib saddr type local meta mark set meta mark | 0x00004000 comment "masquerade local traffic"',

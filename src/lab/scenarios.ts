@@ -59,7 +59,11 @@ export const SCENARIOS: Scenario[] = [
     name: 'api-server',
     about: "the API server's own Service, as every pod uses it",
     lesson: "10.96.0.1:443 is the API server's Service; its endpoint is a process on a node, not a pod.",
-    service: { name: 'kubernetes', clusterIPs: ['10.96.0.1'], ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: 6443 }] },
+    service: {
+      name: 'kubernetes',
+      clusterIPs: ['10.96.0.1'],
+      ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: 6443 }],
+    },
     pods: [],
     endpoints: 'api-server',
   },
@@ -128,7 +132,11 @@ export const SCENARIOS: Scenario[] = [
     name: 'node-port',
     about: "a node port, asked at the node's own address",
     lesson: 'What comes by a node port is masqueraded, so that the answer finds its way back through this node.',
-    service: { name: 'web', type: 'NodePort', ports: [{ name: 'http', port: 80, protocol: 'TCP', targetPort: 8080, nodePort: 30080 }] },
+    service: {
+      name: 'web',
+      type: 'NodePort',
+      ports: [{ name: 'http', port: 80, protocol: 'TCP', targetPort: 8080, nodePort: 30080 }],
+    },
     pods: THREE,
     endpoints: 'pods',
     ask: { address: NODES.n1, port: 30080 },
@@ -137,7 +145,11 @@ export const SCENARIOS: Scenario[] = [
     name: 'reply-lost',
     about: "the API server's Service on a node whose CNI does not masquerade",
     lesson: 'The request arrives, and the answer has no way back: a host outside the pod network has no route to pods.',
-    service: { name: 'kubernetes', clusterIPs: ['10.96.0.1'], ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: 6443 }] },
+    service: {
+      name: 'kubernetes',
+      clusterIPs: ['10.96.0.1'],
+      ports: [{ name: 'https', port: 443, protocol: 'TCP', targetPort: 6443 }],
+    },
     pods: [],
     endpoints: 'api-server',
     unmasqueraded: true,
@@ -178,15 +190,39 @@ export function objectsOf(scenario: Scenario): KubeObjects {
   return {
     services: [service],
     endpoints: endpointsOf(scenario, service),
-    pods: pods.map(({ name, address, node }) => ({ namespace: 'default', name, ips: [address], node, hostNetwork: false })),
-    nodes: Object.entries(NODES).map(([name, address]) => ({ name, addresses: [address], podCIDRs: [name === 'n1' ? '10.244.1.0/24' : '10.244.2.0/24'] })),
+    pods: pods.map(({ name, address, node }) => ({
+      namespace: 'default',
+      name,
+      ips: [address],
+      node,
+      hostNetwork: false,
+    })),
+    nodes: Object.entries(NODES).map(([name, address]) => ({
+      name,
+      addresses: [address],
+      podCIDRs: [name === 'n1' ? '10.244.1.0/24' : '10.244.2.0/24'],
+    })),
   };
 }
 
 function endpointsOf(scenario: Scenario, service: Service): Endpoint[] {
   const [port] = service.ports;
-  const common = { protocol: 'TCP', portName: port?.name ?? '', ready: true, serving: true, terminating: false, namespace: 'default', service: service.name };
+  const common = {
+    protocol: 'TCP',
+    portName: port?.name ?? '',
+    ready: true,
+    serving: true,
+    terminating: false,
+    namespace: 'default',
+    service: service.name,
+  };
   if (scenario.endpoints === 'none') return [];
   if (scenario.endpoints === 'api-server') return [{ ...common, address: API_SERVER, port: 6443 }];
-  return scenario.pods.map(pod => ({ ...common, address: pod.address, port: scenario.endpointPort ?? 8080, pod: pod.name, node: pod.node }));
+  return scenario.pods.map(pod => ({
+    ...common,
+    address: pod.address,
+    port: scenario.endpointPort ?? 8080,
+    pod: pod.name,
+    node: pod.node,
+  }));
 }

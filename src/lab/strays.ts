@@ -14,7 +14,9 @@ export function findLabs(): Stray[] {
     .flatMap(name => {
       const words = commandLine(name);
       const mark = words.find(word => word.startsWith(`${LAB_MARK}-`));
-      return mark !== undefined && words[0] === 'unshare' ? [{ pid: Number(name), run: mark.slice(LAB_MARK.length + 1) }] : [];
+      return mark !== undefined && words[0] === 'unshare'
+        ? [{ pid: Number(name), run: mark.slice(LAB_MARK.length + 1) }]
+        : [];
     });
 }
 

@@ -32,7 +32,9 @@ export interface Missing {
 /** @param path the search path, as in PATH */
 export function missingTools(mode: Mode, path: string): Missing {
   const folders = `${path}:/usr/local/sbin:/usr/sbin:/sbin`.split(':').filter(folder => folder !== '');
-  const tools = [...COMMON, ...BY_MODE[mode]].filter(tool => !folders.some(folder => isExecutable(`${folder}/${tool}`)));
+  const tools = [...COMMON, ...BY_MODE[mode]].filter(
+    tool => !folders.some(folder => isExecutable(`${folder}/${tool}`)),
+  );
   return { tools, packages: [...new Set(tools.map(tool => PACKAGES[tool] ?? 'iptables'))] };
 }
 

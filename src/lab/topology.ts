@@ -3,10 +3,20 @@
  * host, pods on point-to-point links behind them, and the rules kube-proxy, the CNI and kubelet would write. Text only.
  */
 import { iptablesChain } from '../kube/names.ts';
-import { nftablesEntry, nftablesRules } from './proxy-nftables.ts';
 import { iptablesRules } from './proxy-iptables.ts';
 import type { ProxyNode } from './proxy-model.ts';
-import { API_SERVER, type LabPod, type Mode, NODES, objectsOf, POD_CIDR, type Scenario, senderOf, SERVICE_CIDR } from './scenarios.ts';
+import { nftablesEntry, nftablesRules } from './proxy-nftables.ts';
+import {
+  API_SERVER,
+  type LabPod,
+  type Mode,
+  NODES,
+  objectsOf,
+  POD_CIDR,
+  type Scenario,
+  SERVICE_CIDR,
+  senderOf,
+} from './scenarios.ts';
 
 /** Runs as root of its own mount, network and process namespaces; `/run` is a file system of its own there. */
 export function buildScript(scenario: Scenario, mode: Mode): string {
@@ -80,7 +90,12 @@ function servers(scenario: Scenario): string[] {
   const start = (namespace: string, name: string, address: string, port: number, tls: string) =>
     `nsenter --net=/run/netns/${namespace} "$TS_NODE" -e "$TS_SERVER" ${name} ${address} ${port} ${tls} </dev/null >/dev/null 2>&1 &`;
   const list = serversOf(scenario).map(s => start(s.namespace, s.name, s.address, s.port, s.tls ? 'tls' : ''));
-  return [...list, `for s in ${serversOf(scenario).map(s => s.name).join(' ')}; do until [ -e /run/ready-$s ]; do sleep 0.02; done; done`];
+  return [
+    ...list,
+    `for s in ${serversOf(scenario)
+      .map(s => s.name)
+      .join(' ')}; do until [ -e /run/ready-$s ]; do sleep 0.02; done; done`,
+  ];
 }
 
 interface LabServer {
@@ -92,8 +107,11 @@ interface LabServer {
 }
 
 function serversOf(scenario: Scenario): LabServer[] {
-  if (scenario.endpoints === 'api-server') return [{ namespace: 'world', name: 'api-server', address: API_SERVER, port: 6443, tls: true }];
-  return scenario.pods.flatMap(({ name, address, listens }) => (listens === undefined ? [] : [{ namespace: name, name, address, port: listens, tls: false }]));
+  if (scenario.endpoints === 'api-server')
+    return [{ namespace: 'world', name: 'api-server', address: API_SERVER, port: 6443, tls: true }];
+  return scenario.pods.flatMap(({ name, address, listens }) =>
+    listens === undefined ? [] : [{ namespace: name, name, address, port: listens, tls: false }],
+  );
 }
 
 function rulesScript(scenario: Scenario, mode: Mode): string {
@@ -105,7 +123,11 @@ function rulesScript(scenario: Scenario, mode: Mode): string {
         mode === 'nftables'
           ? load(name, 'nft -f -', nftablesRules(objects, node, 'ip') + nftablesEntry(node, 'ip'))
           : load(name, `${flavour(mode)}-restore --noflush`, iptablesRules(objects, node, 'ip'));
-      return [proxy, ...(scenario.unmasqueraded ? [] : [masquerade(name, mode)]), ...(name === 'n1' ? policy(scenario, mode) : [])].join('\n');
+      return [
+        proxy,
+        ...(scenario.unmasqueraded ? [] : [masquerade(name, mode)]),
+        ...(name === 'n1' ? policy(scenario, mode) : []),
+      ].join('\n');
     })
     .join('\n');
 }

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { TraceError } from '../errors.ts';
 import { createLineSplitter } from '../parse/lines.ts';
-import type { Completed, RunOptions, Running } from '../ports.ts';
+import type { Completed, Running, RunOptions } from '../ports.ts';
 
 const MOST_OUTPUT = 16 * 1024 * 1024;
 
@@ -23,11 +23,19 @@ export function runProcess(argv: string[], options: RunOptions = {}): Promise<Co
   return running.done.then(result => ({ ...result, stdout: parts.length > 0 ? `${parts.join('\n')}\n` : '' }));
 }
 
-export function startProcess(argv: string[], line: (text: string) => void, options: RunOptions = {}): Running & { end(): void } {
+export function startProcess(
+  argv: string[],
+  line: (text: string) => void,
+  options: RunOptions = {},
+): Running & { end(): void } {
   const [command = '', ...args] = argv;
   const began = performance.now();
   // A session of its own: Ctrl-C is for us to handle, and we end the command in our own order.
-  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...environment, ...options.env }, detached: true });
+  const child = spawn(command, args, {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...environment, ...options.env },
+    detached: true,
+  });
   const lines = createLineSplitter(line);
   let stderr = '';
   let timedOut = false;
@@ -39,17 +47,34 @@ export function startProcess(argv: string[], line: (text: string) => void, optio
   child.stdin.on('error', () => {});
   const end = () => child.kill('SIGKILL');
   options.signal?.addEventListener('abort', end, { once: true });
-  const timer = options.timeoutMs === undefined ? undefined : setTimeout(() => {
-    timedOut = true;
-    end();
-  }, options.timeoutMs);
+  const timer =
+    options.timeoutMs === undefined
+      ? undefined
+      : setTimeout(() => {
+          timedOut = true;
+          end();
+        }, options.timeoutMs);
   const done = new Promise<Completed>((resolve, reject) => {
-    child.once('error', error => reject(new TraceError('internal', `cannot run ${command}: ${error.message}`, 'Is it installed, and on the PATH?', error)));
+    child.once('error', error =>
+      reject(
+        new TraceError(
+          'internal',
+          `cannot run ${command}: ${error.message}`,
+          'Is it installed, and on the PATH?',
+          error,
+        ),
+      ),
+    );
     child.once('close', (code, signal) => {
       clearTimeout(timer);
       options.signal?.removeEventListener('abort', end);
       lines.end();
-      resolve({ code: timedOut ? 124 : (code ?? 128 + signalNumber(signal)), stdout: '', stderr, durationMs: performance.now() - began });
+      resolve({
+        code: timedOut ? 124 : (code ?? 128 + signalNumber(signal)),
+        stdout: '',
+        stderr,
+        durationMs: performance.now() - began,
+      });
     });
   });
   done.catch(() => {});

@@ -74,7 +74,8 @@ const WORDS: Record<string, (output: AgentOutput, rest: string) => void> = {
     output.ready = true;
   },
   lost: (output, rest) => void output.losses.push(rest),
-  over: (output, rest) => void output.losses.push(`${rest || 'a source'}: its line budget was used up, what came after is missing`),
+  over: (output, rest) =>
+    void output.losses.push(`${rest || 'a source'}: its line budget was used up, what came after is missing`),
   removed: (output, rest) => void output.removed.push(rest),
   left: (output, rest) => void output.left.push(rest),
   say: (output, rest) => void output.said.push(rest),

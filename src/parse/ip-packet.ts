@@ -41,7 +41,8 @@ function readIpv4(view: DataView): PacketHeader | undefined {
 const EXTENSIONS = new Set([0, 43, 44, 60, 135]);
 
 function readIpv6(view: DataView): PacketHeader | undefined {
-  const at = (offset: number) => addressOf(Array.from({ length: 8 }, (_, i) => view.getUint16(offset + i * 2).toString(16)).join(':'));
+  const at = (offset: number) =>
+    addressOf(Array.from({ length: 8 }, (_, i) => view.getUint16(offset + i * 2).toString(16)).join(':'));
   const header: PacketHeader = {
     family: 'ip6',
     protocol: '',
@@ -83,7 +84,8 @@ function readTransport(view: DataView, offset: number, header: PacketHeader): vo
       seq: view.getUint32(offset + 4),
       ack: view.getUint32(offset + 8),
     };
-  if ((header.protocol === 'icmp' || header.protocol === 'icmpv6') && has(8)) header.icmp = readIcmp(view, offset, header.protocol === 'icmp');
+  if ((header.protocol === 'icmp' || header.protocol === 'icmpv6') && has(8))
+    header.icmp = readIcmp(view, offset, header.protocol === 'icmp');
 }
 
 function readIcmp(view: DataView, offset: number, v4: boolean): IcmpHeader {
@@ -94,7 +96,9 @@ function readIcmp(view: DataView, offset: number, v4: boolean): IcmpHeader {
     icmp.id = view.getUint16(offset + 4);
     icmp.seq = view.getUint16(offset + 6);
   } else if (v4 ? [3, 4, 5, 11, 12].includes(type) : type < 128) {
-    const inner = parseIpPacket(new Uint8Array(view.buffer, view.byteOffset + offset + 8, view.byteLength - offset - 8));
+    const inner = parseIpPacket(
+      new Uint8Array(view.buffer, view.byteOffset + offset + 8, view.byteLength - offset - 8),
+    );
     if (inner) icmp.inner = inner;
   }
   return icmp;

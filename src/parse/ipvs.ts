@@ -41,6 +41,7 @@ export function parseIpset(text: string): NamedSet[] {
     if (!verb) continue;
     const set = sets.get(name) ?? { name: own(name), elements: [] };
     sets.set(set.name, set);
+    if (verb === 'create' && /(^| )timeout [1-9]/.test(line)) set.changing = true;
     if (verb === 'add') set.elements.push({ key: rest.split(',').map(own) });
   }
   return [...sets.values()];

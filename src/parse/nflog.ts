@@ -24,7 +24,10 @@ interface Dump {
   line: number;
 }
 
-export function createNflogReader(source: number, give: (event: TraceEvent | string, line: number) => void): NflogReader {
+export function createNflogReader(
+  source: number,
+  give: (event: TraceEvent | string, line: number) => void,
+): NflogReader {
   const names = new Map<number, string>();
   let dump: Dump | undefined;
   let stamp: number | undefined;
@@ -86,7 +89,13 @@ function readDump(dump: Dump, source: number, nameOf: (index: number) => string)
     return value ? nameOf(uint32(value)) : '';
   };
   const via = viaOf(name(INDEV), name(OUTDEV), name(PHYSINDEV), name(PHYSOUTDEV));
-  const event: TraceEvent = { point: header.family === 'ip' ? points.ip : points.ip6, via, header, source, line: dump.line };
+  const event: TraceEvent = {
+    point: header.family === 'ip' ? points.ip : points.ip6,
+    via,
+    header,
+    source,
+    line: dump.line,
+  };
   const mark = attributes.get(MARK);
   if (mark) event.mark = uint32(mark);
   if (dump.at !== undefined) event.at = dump.at;

@@ -230,11 +230,13 @@ class Reader {
 
   /** `meta mark set meta mark | 0x4000`, `meta nftrace set 1`: acts and goes on. */
   private assignment(key: string[]): void {
-    this.at++;
+    const from = ++this.at;
     while (!this.done() && !this.startsNewStatement()) this.at++;
+    if (this.rule.target !== undefined) return;
     const kind = key.join(' . ');
-    this.rule.target ??=
+    this.rule.target =
       kind === 'meta nftrace' ? 'TRACE' : kind === 'ct mark' ? 'CONNMARK' : kind.endsWith('mark') ? 'MARK' : 'SET';
+    this.rule.targetArgs = this.words.slice(from, this.at).map(own);
   }
 
   private startsNewStatement(): boolean {

@@ -64,6 +64,8 @@ function readSet(lines: Lines, table: Table, name: string): void {
     const whole = lines.whole(line);
     const timeout = /^timeout (\S+)/.exec(whole);
     if (timeout) set.timeout = own(timeout[1] ?? '');
+    // Packets add elements to a dynamic set, and time takes elements from one with a timeout.
+    if (timeout || /^flags .*\b(dynamic|timeout)\b/.test(whole)) set.changing = true;
     const elements = /^elements = \{(.*)\}$/s.exec(whole);
     if (elements) set.elements = parseElements(elements[1] ?? '');
   }

@@ -6,9 +6,9 @@
 import type { Loss, TraceEvent, Unrecognised } from '../model.ts';
 import { dmesgClock, readKernelMessage } from './kernel-log.ts';
 import { createKernelTraceReader, TRACE_MARK } from './kernel-trace.ts';
+import { createNflogReader } from './nflog.ts';
 import { NFT_LOSS, NFT_MARK, parseNftTrace } from './nft-trace.ts';
 import { own } from './strings.ts';
-import { createNflogReader } from './nflog.ts';
 import { createXtablesReader, isXtablesLine, XTABLES_STOP } from './xtables-monitor.ts';
 
 export interface TraceSink {

@@ -22,7 +22,21 @@ export function curlProbe(address: string, port: number, tls: boolean, seconds: 
   return {
     kind: 'curl',
     target: hostPort(address, port),
-    argv: ['curl', '-sS', '-g', '-k', '--noproxy', '*', '--max-time', String(seconds), '--max-filesize', '65536', '-w', meta, url],
+    argv: [
+      'curl',
+      '-sS',
+      '-g',
+      '-k',
+      '--noproxy',
+      '*',
+      '--max-time',
+      String(seconds),
+      '--max-filesize',
+      '65536',
+      '-w',
+      meta,
+      url,
+    ],
     timeout: seconds + 2,
   };
 }

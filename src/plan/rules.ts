@@ -37,7 +37,9 @@ export function nftCommands(scope: TraceScope): string[] {
     const rule = (chain: string, match: string) => `add rule ${table} ${chain} ${match} meta nftrace set 1`;
     return [
       `add table ${table} { flags owner; }`,
-      ...CHAINS.map(([name, hook, priority]) => `add chain ${table} ${name} { type filter hook ${hook} priority ${priority}; }`),
+      ...CHAINS.map(
+        ([name, hook, priority]) => `add chain ${table} ${name} { type filter hook ${hook} priority ${priority}; }`,
+      ),
       ...pods.flatMap(pod => [
         rule('pre', `${family} saddr ${pod} ${limit}`),
         rule('pre2', `ct original ${family} saddr ${pod} ${limit}`),
@@ -72,7 +74,10 @@ export function rawRules(scope: TraceScope, commands: RawCommands): string[] {
     const matches = [
       ...scope.ports.map(({ protocol, port }) => `PREROUTING -s ${pod} -p ${protocol} --dport ${port}`),
       `PREROUTING -s ${pod} -p ${icmp}`,
-      ...[...protocols, icmp].flatMap(protocol => [`PREROUTING -d ${pod} -p ${protocol}`, `OUTPUT -d ${pod} -p ${protocol}`]),
+      ...[...protocols, icmp].flatMap(protocol => [
+        `PREROUTING -d ${pod} -p ${protocol}`,
+        `OUTPUT -d ${pod} -p ${protocol}`,
+      ]),
     ];
     return matches.map(match => `${command} ${match} ${guard}`);
   });

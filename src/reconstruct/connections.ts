@@ -210,3 +210,13 @@ export function isError(header: PacketHeader): boolean {
   if (type === undefined) return false;
   return header.protocol === 'icmp' ? [3, 4, 5, 11, 12].includes(type) : type < 128;
 }
+
+/** RFC 792 type 5, RFC 4861 type 137. */
+export function isRedirect(header: PacketHeader): boolean {
+  return header.icmp?.type === (header.protocol === 'icmp' ? 5 : 137);
+}
+
+/** Its requests were seen with more than one pair of ends. */
+export function isTranslated({ seen, original }: Connection): boolean {
+  return seen.some(({ direction, tuple }) => direction === 'request' && !sameTuple(tuple, original));
+}

@@ -8,6 +8,7 @@ import { isNftText, type RuleBook } from '../rules/book.ts';
 import { type Effect, verdictText } from '../rules/effect.ts';
 import { evaluateRule, type PacketFacts } from '../rules/evaluate.ts';
 import { OWN_TABLE } from '../rules/locate.ts';
+import { exactMark, type Mark, markAfter } from '../rules/mark.ts';
 import { type Resolved, resolve } from '../rules/resolve.ts';
 import type { Segment } from './pass.ts';
 
@@ -18,15 +19,15 @@ export interface SegmentWalk {
   /** Why the rules given are not those the packet met. */
   mismatches: string[];
   gaps: number;
-  /** The packet's mark when it left, if the trace tells. */
-  mark: number | undefined;
+  /** The packet's mark when it left, as far as the trace tells. */
+  mark: Mark;
 }
 
 export interface WalkContext {
   book: RuleBook;
   /** Conntrack state of the packet, where evidence tells it. */
   state: string | undefined;
-  mark: number | undefined;
+  mark: Mark;
   original: PacketHeader['tuple'] | undefined;
   /** The header before this segment, for segments that lost theirs. */
   header: PacketHeader;
@@ -56,7 +57,7 @@ class Walk {
   private effect: Effect | undefined;
   private called: { chain: string; goto: boolean } | undefined;
   private ended = false;
-  private mark: number | undefined;
+  private mark: Mark;
   private newest: TraceEvent | undefined;
   private readonly segment: Segment;
   private readonly context: WalkContext;
@@ -77,7 +78,7 @@ class Walk {
 
   event(event: TraceEvent): void {
     this.newest = event;
-    if (event.point.backend === 'legacy') this.mark = event.mark ?? 0;
+    if (event.point.backend === 'legacy') this.mark = exactMark(event.mark ?? 0);
     if (event.point.kind === 'packet') return this.add(event, { effect: { kind: 'continue' } });
     this.enter(event);
     const frame = this.frames[this.frames.length - 1] as Frame;
@@ -188,10 +189,10 @@ class Walk {
     return called ? { chain: next.point.chain, goto: false } : undefined;
   }
 
-  /** nft tells the mark only at a chain's end; between a rule that set it and that line nobody knows it. */
+  /** nft tells the mark only at a chain's end; in between, what the rules that set it say is all there is. */
   private followMark(event: TraceEvent, resolved: Resolved): void {
-    if (event.point.kind === 'policy' || event.point.kind === 'return') this.mark = event.mark ?? 0;
-    else if (resolved.rule?.target === 'MARK') this.mark = undefined;
+    if (event.point.kind === 'policy' || event.point.kind === 'return') this.mark = exactMark(event.mark ?? 0);
+    else if (resolved.rule?.target === 'MARK') this.mark = markAfter(this.mark, resolved.rule);
   }
 
   /** A line after a verdict that ends the chain: the rule was not the one we took it for. */

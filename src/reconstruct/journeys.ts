@@ -100,7 +100,7 @@ function createSummaries(context: ReconstructContext, trails: TrailContext) {
         r.original.dst === original.dst,
     );
     if (found) return found.summary;
-    const summary = summarise(packet, header, followPacket(packet, header, original, trails), context);
+    const summary = summarise(packet, header, followPacket(packet, header, connection, trails), context);
     if (shape !== undefined && list.length < MOST_OF_A_SHAPE) {
       list.push({ protocol: header.protocol, kind, first, last, original, direction, summary });
       known.set(shape, list);

@@ -36,7 +36,8 @@ export function createNftPasses(sink: PassSink, nextOrder: () => number, book: R
     const key = packetKey(header);
     const same = openById(event);
     const pass =
-      (same && mayFollow(same, place, header) ? same : undefined) ?? passes.find(key, p => mayFollow(p, place, header));
+      (same && mayFollow(same, place, header, true) ? same : undefined) ??
+      passes.find(key, p => mayFollow(p, place, header, false));
     const home = pass ?? passes.open(event, place, key);
     const changed = home.headers.at(-1) !== header;
     if (changed) home.headers.push(header);
@@ -104,9 +105,11 @@ function locatePlace(event: TraceEvent, book: RuleBook): Place {
   return { hook, table, family, base: chain, priority };
 }
 
-function mayFollow(pass: Pass, place: Place, header: PacketHeader): boolean {
+/** Where both ends were rewritten and no IP id ties the two, the trace id is the only tie: a RST has IP id 0, IPv6 has none. */
+function mayFollow(pass: Pass, place: Place, header: PacketHeader, sameTraceId: boolean): boolean {
   const last = pass.headers[pass.headers.length - 1];
-  return last !== undefined && samePacket(last, header) && tupleMayBecome(last, header) && isLater(pass.place, place);
+  if (last === undefined || !samePacket(last, header) || !isLater(pass.place, place)) return false;
+  return sameTraceId || tupleMayBecome(last, header);
 }
 
 /** Later on the packet's way. Where a priority is not known, another chain of the same hook is taken to be later. */

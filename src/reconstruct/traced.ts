@@ -70,7 +70,7 @@ export class Traced {
   }
 
   get trail(): Trail {
-    this.followed ??= followPacket(this.packet, this.header, this.connection.original, this.trails);
+    this.followed ??= followPacket(this.packet, this.header, this.connection, this.trails);
     return this.followed;
   }
 

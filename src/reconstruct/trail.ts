@@ -1,10 +1,12 @@
 /**
  * A packet (what each backend saw of it) -> its hops in the order they happened, with the gaps, and how the trail ends.
  */
-import type { Backend, Hook, Hop, PacketHeader, Tuple } from '../model.ts';
+import type { Backend, Hook, Hop, PacketHeader } from '../model.ts';
 import type { RuleBook } from '../rules/book.ts';
 import { place } from '../rules/hooks.ts';
 import { OWN_TABLE } from '../rules/locate.ts';
+import { UNKNOWN_MARK } from '../rules/mark.ts';
+import { type Connection, isRedirect, isTranslated } from './connections.ts';
 import type { Expectations, ExpectedChain } from './expect.ts';
 import { type SegmentWalk, walkSegment } from './hops.ts';
 import type { Packet } from './join.ts';
@@ -36,7 +38,12 @@ interface Placed {
   at: number;
 }
 
-export function followPacket(packet: Packet, header: PacketHeader, original: Tuple, context: TrailContext): Trail {
+export function followPacket(
+  packet: Packet,
+  header: PacketHeader,
+  connection: Connection,
+  context: TrailContext,
+): Trail {
   const segments = inOrder(packet);
   const state = connectionState(
     segments.map(placed => placed.segment),
@@ -51,7 +58,7 @@ export function followPacket(packet: Packet, header: PacketHeader, original: Tup
     first: segments.some(s => isNat(s.segment)),
     conntrack: [],
   };
-  let mark: number | undefined;
+  let mark = UNKNOWN_MARK;
   let last = header;
   const before: Partial<Record<Backend, Placed>> = {};
   const start = startsAt(packet, segments);
@@ -66,7 +73,7 @@ export function followPacket(packet: Packet, header: PacketHeader, original: Tup
       book: context.book,
       state,
       mark,
-      original,
+      original: connection.original,
       header: segment.header ?? last,
       sourceNames: context.sourceNames,
       headerExpected: headerExpected && backend === 'nft',
@@ -76,10 +83,23 @@ export function followPacket(packet: Packet, header: PacketHeader, original: Tup
     last = segment.events.findLast(e => e.header)?.header ?? segment.header ?? last;
     before[backend] = placed;
   }
+  if (dropsRedirect(header, connection, segments.at(-1), trail)) trail.end = 'drop';
   missingAtEnd(trail, before, segments, last, context);
   if (trail.first) missingNat(trail, segments, header, context);
   return trail;
 }
+
+/**
+ * A redirect about a translated connection would tell the sender of an address it does not know: NAT drops it, without a
+ * line, where its chains would be asked (net/netfilter/nf_nat_proto.c nf_nat_icmp_reply_translation()).
+ */
+function dropsRedirect(header: PacketHeader, connection: Connection, last: Placed | undefined, trail: Trail): boolean {
+  if (!last || trail.end === 'open' || !isRedirect(header)) return false;
+  const { hook } = last.segment;
+  return (hook === 'output' || hook === 'prerouting') && last.at < place(hook, NAT_DST) && isTranslated(connection);
+}
+
+const NAT_DST = -100;
 
 /**
  * A new connection's first packet is shown to the nat chains of a hook until one of them translates it (nf_nat_core.c

@@ -38,6 +38,10 @@ export function createRuleBook(rulesets: Ruleset[], ipsets: NamedSet[]): RuleBoo
       }
   const tablesOf = (backend: Backend, family: Family): Table[] =>
     rulesets.flatMap(r => r.tables.filter(t => t.backend === backend && (t.family === family || t.family === 'inet')));
+  const tablesLike = (table: Table): Table[] =>
+    rulesets
+      .flatMap(r => r.tables)
+      .filter(t => t.name === table.name && t.family === table.family && t.backend === table.backend);
   const differs = new Map([...index].map(([key, refs]) => [key, refs.length > 1 && differ(refs)] as const));
   const ipset = new Map(ipsets.map(set => [set.name, set]));
   return {
@@ -45,7 +49,7 @@ export function createRuleBook(rulesets: Ruleset[], ipsets: NamedSet[]): RuleBoo
     chain: (backend, family, table, chain) => index.get(keyOf(backend, family, table, chain)) ?? [],
     tables: tablesOf,
     covers: (backend, family) => tablesOf(backend, family).length > 0,
-    sets: table => name => table.sets.get(name) ?? ipset.get(name),
+    sets: table => name => setOf(tablesLike(table), name) ?? ipset.get(name),
     changed: (backend, family, table, chain) => differs.get(keyOf(backend, family, table, chain)) ?? false,
     anyChanged: [...differs.values()].some(Boolean),
     asksSourcePorts: rulesets.some(r =>
@@ -56,6 +60,15 @@ export function createRuleBook(rulesets: Ruleset[], ipsets: NamedSet[]): RuleBoo
       ),
     ),
   };
+}
+
+/** A set that two snapshots show with different elements changed while the trace ran: what it held for a packet is not known. */
+function setOf(tables: Table[], name: string): NamedSet | undefined {
+  const found = tables.flatMap(table => table.sets.get(name) ?? []);
+  const [first] = found;
+  if (!first || first.changing || found.length === 1) return first;
+  const text = JSON.stringify(first.elements);
+  return found.every(set => JSON.stringify(set.elements) === text) ? first : { ...first, changing: true };
 }
 
 function keyOf(backend: Backend, family: string, table: string, chain: string): string {

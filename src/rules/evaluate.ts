@@ -5,6 +5,7 @@
  */
 import { inCidr } from '../ip.ts';
 import type { Match, NamedSet, Rule, SetElement, Tuple } from '../model.ts';
+import { exactMark, type Mark, markEquals } from './mark.ts';
 
 /** What is known of a packet at one hop. */
 export interface PacketFacts {
@@ -15,7 +16,8 @@ export interface PacketFacts {
   out?: string | undefined;
   physIn?: string | undefined;
   physOut?: string | undefined;
-  mark?: number | undefined;
+  /** Left out: all that is known of a packet whose line shows no mark, that it has none. */
+  mark?: Mark | undefined;
   tcpFlags?: string | undefined;
   icmpType?: number | undefined;
   icmpCode?: number | undefined;
@@ -195,18 +197,18 @@ function flagsAre(packet: PacketFacts, args: string[]): boolean | undefined {
   return all.every(flag => set.has(flag) === need.has(flag));
 }
 
-/** `value/mask`; a packet whose line shows no mark has mark 0. */
-function markIs(text: string, mark = 0): boolean | undefined {
+/** `value/mask`. */
+function markIs(text: string, mark = exactMark(0)): boolean | undefined {
   const [value, mask] = text.split('/').map(Number);
   if (value === undefined || Number.isNaN(value) || Number.isNaN(mask ?? 0)) return undefined;
-  return (mark & (mask ?? 0xffffffff)) >>> 0 === value >>> 0;
+  return markEquals(mark, value, mask ?? 0xffffffff);
 }
 
 function nftMark(match: Match, packet: PacketFacts): boolean | undefined {
   const value = Number(first(match));
   const mask = match.mask === undefined ? 0xffffffff : Number(match.mask);
   if (Number.isNaN(value) || Number.isNaN(mask)) return undefined;
-  return ((packet.mark ?? 0) & mask) >>> 0 === value >>> 0;
+  return markEquals(packet.mark ?? exactMark(0), value, mask);
 }
 
 function stateIn(list: string, state: string | undefined): boolean | undefined {
@@ -261,8 +263,7 @@ function icmpIs(text: string, packet: PacketFacts): boolean | undefined {
 function addressIn(match: Match, address: string, sets: SetLookup): boolean | undefined {
   const text = match.args.join(' ');
   if (text.startsWith('@')) {
-    const set = sets(text.slice(1));
-    return set ? inElements(set.elements, [address]) !== undefined : undefined;
+    return isElement(sets(text.slice(1)), [address]);
   }
   return anyOf(match, value => addressIs(value, address));
 }
@@ -298,8 +299,7 @@ function concatenation(match: Match, packet: PacketFacts, sets: SetLookup): bool
   const key = keyOf(match.kind.split(' . '), packet);
   const name = first(match);
   const set = name.startsWith('@') ? sets(name.slice(1)) : undefined;
-  if (!key || !set) return undefined;
-  return inElements(set.elements, key) !== undefined;
+  return key ? isElement(set, key) : undefined;
 }
 
 function lookUp(
@@ -307,11 +307,16 @@ function lookUp(
   packet: PacketFacts,
   sets: SetLookup,
 ): { result: boolean | undefined; element?: SetElement } {
-  const elements = vmap.map === undefined ? vmap.elements : sets(vmap.map)?.elements;
+  const set = vmap.map === undefined ? undefined : sets(vmap.map);
+  const elements = vmap.map === undefined ? vmap.elements : set?.elements;
   const key = keyOf(vmap.key, packet);
-  if (!elements || !key) return { result: undefined };
+  if (!elements || !key || set?.changing) return { result: undefined };
   const element = inElements(elements, key);
   return element ? { result: true, element } : { result: false };
+}
+
+function isElement(set: NamedSet | undefined, key: string[]): boolean | undefined {
+  return !set || set.changing ? undefined : inElements(set.elements, key) !== undefined;
 }
 
 function inElements(elements: SetElement[], key: string[]): SetElement | undefined {
@@ -331,7 +336,7 @@ function elementPart(part: string, value: string): boolean {
 function ipset(match: Match, packet: PacketFacts, sets: SetLookup): boolean | undefined {
   const [name = '', directions = ''] = match.args;
   const set = sets(name);
-  if (!set) return undefined;
+  if (!set || set.changing) return undefined;
   const words = directions.split(',');
   return set.elements.some(element => ipsetHolds(element.key, words, packet));
 }

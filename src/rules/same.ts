@@ -15,7 +15,13 @@ function canonical(rule: Rule): string {
     match => `${match.kind} ${match.negated ? '!' : ''}${match.mask ? `&${numeric(match.mask)} ` : ''}${textOf(match)}`,
   );
   const map = rule.vmap ? `${rule.vmap.key.join('.')} ${rule.vmap.map ?? JSON.stringify(rule.vmap.elements)}` : '';
-  return [...conditions, map, rule.target ?? '', rule.targetArgs.map(numeric).join(' ')].join('|');
+  const args = rule.target === 'MARK' ? assignment(rule.targetArgs) : rule.targetArgs.map(numeric);
+  return [...conditions, map, rule.target ?? '', args.join(' ')].join('|');
+}
+
+/** nft 1.0 writes `mark or 0x4000`, nft 1.1 `meta mark | 0x00004000`. */
+function assignment(words: string[]): string[] {
+  return words.filter(word => word !== 'meta').map(word => ({ or: '|', and: '&', xor: '^' })[word] ?? numeric(word));
 }
 
 function textOf(match: Match): string {
