@@ -32,7 +32,11 @@ function masqueraded(input: CheckInput): Draft | undefined {
     hop => hop.event === 'rule' && /^(MASQUERADE|SNAT)$/.test(hop.target ?? ''),
   );
   if (!first || (!snat && !rule)) return undefined;
-  const marked = first.journey.hops.find(hop => / (KUBE-MARK-MASQ|mark-for-masquerade)$/.test(hop.verdict ?? ''));
+  // Of a ping, whose address nobody has, it matters to nobody; its lines are in the trace.
+  if (input.one.probe.kind === 'ping' && input.all.some(other => other.probe.kind !== 'ping')) return undefined;
+  const marked = first.journey.hops.find(
+    hop => hop.event === 'rule' && / will be masqueraded$/.test(hop.meaning ?? ''),
+  );
   const { original } = connection.connection;
   const facts: Draft['facts'] = { from: hostPort(original.src, original.sport), why: whyMarked(marked, rule) };
   if (snat?.to !== undefined) facts.to = snat.to;
@@ -45,7 +49,17 @@ function masqueraded(input: CheckInput): Draft | undefined {
 
 function whyMarked(marked: Hop | undefined, rule: Hop | undefined): string {
   if (marked?.meaning) return marked.meaning.replace(/: will be masqueraded$/, '');
-  return rule?.owner ? `a rule of ${rule.owner} says so` : 'a rule says so';
+  const said = /^(.*): the source becomes/.exec(rule?.meaning ?? '')?.[1];
+  if (said !== undefined) return said;
+  if (!rule) return 'no line tells by which rule';
+  const name = `${rule.table} ${rule.chain}${rule.rule === undefined ? '' : ` rule ${rule.rule}`}`;
+  const text = rule.comment ?? conditionsText(rule);
+  return `${name}${text === '' ? '' : ` "${text}"`}${rule.owner ? ` of ${rule.owner}` : ', not one of kube-proxy'}`;
+}
+
+/** What the rule asks, without what it does. */
+function conditionsText(rule: Hop): string {
+  return (rule.text ?? '').replace(/(^| )(-j |-g |masquerade|snat|counter ).*$/, '').trim();
 }
 
 function affinity(input: CheckInput): Draft | undefined {

@@ -13,7 +13,7 @@ import { checkCompleteness, checkRules, checkUnseen } from './checks-trace.ts';
 import type { ExplainContext } from './context.ts';
 import { findDivergences } from './divergence.ts';
 import type { Draft, NumberOf } from './draft.ts';
-import { FINDINGS } from './findings.ts';
+import { toFindings } from './to-findings.ts';
 
 export interface Explanation {
   probes: Probe[];
@@ -49,7 +49,7 @@ export function explain(
     omitted,
     probes: cases.map(one => one.probe),
     journeys: traced.map(one => one.journey),
-    findings: toFindings(drafts),
+    findings: toFindings(drafts, cases),
     divergences: findDivergences(cases, context),
     cases,
   };
@@ -121,33 +121,4 @@ function checkConnection(
 ): Draft[] {
   const input = { one, connection, all, context, numberOf };
   return [...checkService(input), ...checkPing(input), ...checkLessons(input)];
-}
-
-const SEVERITY = { error: 0, warning: 1, info: 2 };
-
-/** The cause first: by severity, then by rank. Connections that met the same fate say it once. */
-function toFindings(drafts: Draft[]): Finding[] {
-  const seen = new Set<string>();
-  const findings: (Finding & { rank: number })[] = [];
-  for (const draft of drafts) {
-    const info = FINDINGS[draft.kind];
-    const sentence = info.sentence(draft.facts);
-    const key = `${draft.kind} ${draft.probe ?? ''} ${sentence}`;
-    if (seen.has(key)) continue;
-    seen.add(key);
-    const finding: Finding & { rank: number } = {
-      kind: draft.kind,
-      severity: draft.severity ?? info.severity,
-      sentence,
-      evidence: draft.evidence,
-      rank: info.rank,
-    };
-    const remedy = info.remedy?.(draft.facts);
-    if (remedy !== undefined) finding.remedy = remedy;
-    if (draft.probe !== undefined) finding.probe = draft.probe;
-    finding.facts = draft.facts;
-    findings.push(finding);
-  }
-  findings.sort((a, b) => SEVERITY[a.severity] - SEVERITY[b.severity] || a.rank - b.rank);
-  return findings.map(({ rank: _, ...finding }) => finding);
 }

@@ -160,7 +160,7 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     severity: 'info',
     rank: 5,
     sentence: f =>
-      `session affinity ${f.kept ? 'chose' : 'noted'} ${f.endpoint}${f.timeout ? `; it lasts ${f.timeout} from the last connection on` : ''}`,
+      `session affinity ${f.kept ? (f.noted ? 'noted the first choice and kept to' : 'chose') : 'noted'} ${f.endpoint}${f.timeout ? `; it lasts ${f.timeout} from the last connection on` : ''}`,
   },
   OnlyFirstPacketHitsNat: {
     severity: 'info',

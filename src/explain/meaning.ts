@@ -65,7 +65,8 @@ function chainEnd(hop: Hop): string | undefined {
 }
 
 function translation(hop: Hop, context: ExplainContext): string | undefined {
-  if (hop.target === 'MASQUERADE') return "the source becomes the node's own address";
+  if (hop.target === 'MASQUERADE')
+    return `${/@hairpin-connections/.test(hop.text ?? '') ? 'the pod talks to itself: ' : ''}the source becomes the node's own address`;
   if (hop.target === 'SNAT') return 'the source is rewritten';
   if (hop.target !== 'DNAT') return undefined;
   // kube-proxy 1.34 and newer pick the endpoint in the rule that translates.
@@ -129,10 +130,15 @@ function noEndpoints(hop: Hop): string | undefined {
   return hop.verdict === 'DROP' ? 'the Service has no endpoints on this node' : 'the Service has no endpoints';
 }
 
-function mark(hop: Hop): string | undefined {
+function mark(hop: Hop, context: ExplainContext): string | undefined {
   if (hop.target !== 'MARK') return undefined;
   if (hop.chain === 'KUBE-MARK-MASQ' || hop.chain === 'mark-for-masquerade')
     return 'marked: will be masqueraded on its way out';
+  // kube-proxy's nftables mode of 1.33 and newer sets the mark where it finds the reason.
+  if (hop.table === 'kube-proxy' && hop.chain !== 'masquerading') {
+    const why = context.names.chain(hop.chain)?.role === 'external' ? 'came by an external address' : undefined;
+    return `${hop.comment?.replace(/^masquerade$/, '') || why || 'marked'}: will be masqueraded`;
+  }
   return hop.chain === 'KUBE-POSTROUTING' || hop.chain === 'masquerading' ? 'the mark is taken off again' : undefined;
 }
 

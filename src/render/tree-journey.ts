@@ -23,7 +23,7 @@ interface Row {
   kind: 'hop' | 'quiet' | 'gap';
 }
 
-export function journeyLines(journey: Journey, style: Style): string[] {
+export function journeyLines(journey: Journey, style: Style, told: boolean): string[] {
   const lines: string[] = [];
   const mixed = new Set(journey.hops.map(hop => hop.backend)).size > 1;
   const pieces = parts(journey);
@@ -47,7 +47,7 @@ export function journeyLines(journey: Journey, style: Style): string[] {
     } else if (part.kind === 'quiet') put(quietRow(part.groups, mixed));
     else put(hopRow(part.hop, journey, columns, style, mixed));
   }
-  lines.push(endLine(journey, style));
+  lines.push(endLine(journey, style, told));
   return lines;
 }
 
@@ -206,7 +206,7 @@ function rewriteLines(rewrite: Rewrite, journey: Journey, style: Style): string[
   return [...lines.map(style.rewrite), ...(pod === '' || one ? [] : [`│       ${pod}`])];
 }
 
-function endLine(journey: Journey, style: Style): string {
+function endLine(journey: Journey, style: Style, told: boolean): string {
   const last = journey.hops.findLast(hop => hop.event !== 'gap');
   const out = last?.out;
   switch (journey.outcome) {
@@ -215,7 +215,7 @@ function endLine(journey: Journey, style: Style): string {
     case 'left-node':
       return `┕━▶ ${out}: left this node${last ? ` for ${hostPort(last.tuple.dst, last.tuple.dport)}` : ''}`;
     case 'rejected':
-      return style.bad('┕━✘ rejected: the sender is told');
+      return style.bad(told ? '┕━✘ rejected: the sender is told' : '┕━✘ rejected');
     case 'dropped':
       return style.bad('┕━✘ dropped: the sender is not told');
     default:

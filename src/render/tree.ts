@@ -1,5 +1,6 @@
 /** The default output: the answer first, then the proof, packet by packet. Readable at 80 columns, without colour. */
 import { hostPort } from '../ip.ts';
+import { LESSONS } from '../lessons.ts';
 import type { Divergence, Finding, Journey, Probe, Report } from '../model.ts';
 import { escapeReport } from './escape.ts';
 import { plural, type Style, wrap } from './style.ts';
@@ -19,8 +20,6 @@ export function renderTree(given: Report, style: Style): string {
     .map(lines => lines.join('\n'))
     .join('\n\n')}\n`;
 }
-
-const LESSONS = new Set(['Masqueraded', 'Hairpin', 'SessionAffinity', 'OnlyFirstPacketHitsNat']);
 
 /** What happened, in the first lines: causes and answers; how it was done stands at the end. */
 export function headlines(report: Report, style: Style): string[] {
@@ -103,21 +102,27 @@ function connectionLines(journeys: Journey[], probe: Probe, style: Style): strin
     journeys.find(journey => journey.direction === 'request' && !journey.later) ??
     journeys.find(journey => journey.direction === 'request') ??
     (journeys[0] as Journey);
-  const notable = journeys.filter(journey => journey !== main && isNotable(journey));
+  const notable = journeys.filter(journey => journey !== main && isNotable(journey, probe.outcome === 'answered'));
   const rest = journeys.filter(journey => journey !== main && !notable.includes(journey));
+  const told = journeys.some(journey => journey.direction === 'reply' && ERROR.test(journey.packet.label));
   return [
-    ...journeyBlock(main, nameOf(probe), style),
+    ...journeyBlock(main, nameOf(probe), style, told),
     ...notable.flatMap(journey =>
-      isPlainAnswer(journey) ? answerLine(journey) : journeyBlock(journey, journey.direction, style),
+      isPlainAnswer(journey) ? answerLine(journey) : journeyBlock(journey, journey.direction, style, told),
     ),
     ...restLines(rest, style),
   ];
 }
 
+const ERROR = /unreachable|prohibited|exceeded|needed|RST/;
+
 /** Packets that did not simply follow: stopped, not whole, or with an error to tell. */
-function isNotable(journey: Journey): boolean {
+function isNotable(journey: Journey, answered: boolean): boolean {
+  // NAT drops every redirect about a translated connection; and a client may well end an answered one with a reset.
+  if (journey.packet.label === 'redirect' && journey.gaps === 0) return false;
+  if (answered && journey.packet.label.startsWith('RST') && journey.gaps === 0) return false;
   if (journey.gaps > 0 || journey.outcome === 'dropped' || journey.outcome === 'rejected') return !isRepeat(journey);
-  return /unreachable|prohibited|exceeded|needed|RST/.test(journey.packet.label);
+  return ERROR.test(journey.packet.label);
 }
 
 /** An error or a reset that reached the pod: who sent it is all there is to say. */
@@ -141,16 +146,17 @@ function isRepeat(journey: Journey): boolean {
   return journey.packet.label === 'SYN' && journey.gaps === 0;
 }
 
-function journeyBlock(journey: Journey, title: string, style: Style): string[] {
+/** @param told an error about the connection was seen on its way back */
+function journeyBlock(journey: Journey, title: string, style: Style, told: boolean): string[] {
   const { packet } = journey;
   const way = `${style.bold(title.padEnd(5))} ${hostPort(packet.src, packet.sport)} → ${hostPort(packet.dst, packet.dport)}`;
   const plain = `${title.padEnd(5)} ${hostPort(packet.src, packet.sport)} → ${hostPort(packet.dst, packet.dport)}`;
   const gap = Math.max(2, style.width - plain.length - packet.label.length);
-  return [`${way}${' '.repeat(gap)}${style.bold(packet.label)}`, ...journeyLines(journey, style)];
+  return [`${way}${' '.repeat(gap)}${style.bold(packet.label)}`, ...journeyLines(journey, style, told)];
 }
 
 function restLines(rest: Journey[], style: Style): string[] {
-  const reply = rest.find(journey => journey.direction === 'reply');
+  const reply = rest.find(journey => journey.direction === 'reply' && journey.packet.label !== 'redirect');
   const lines: string[] = [];
   if (reply) lines.push(...replyLine(reply, style));
   const others = rest.filter(journey => journey !== reply);

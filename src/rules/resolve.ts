@@ -6,7 +6,7 @@ import type { Chain, Rule, Table, TraceEvent } from '../model.ts';
 import { type ChainRef, isNftText, type RuleBook } from './book.ts';
 import { type Effect, effectOf, effectOfVerdict, policyEffect } from './effect.ts';
 import { evaluateRule, type PacketFacts } from './evaluate.ts';
-import { sameAcrossSyntax, sameNftRule } from './same.ts';
+import { likeNftRule, sameAcrossSyntax, sameNftRule } from './same.ts';
 
 export interface Resolved {
   effect: Effect;
@@ -127,8 +127,17 @@ function ruleInNft(chain: Chain, event: TraceEvent, after: number): Rule | undef
   }
   const line = event.point.rule;
   if (!line) return undefined;
-  const same = chain.rules.filter(rule => sameNftRule(rule, line) || sameAcrossSyntax(rule, line));
-  return same.find(rule => rule.number > after) ?? same[0];
+  // xtables-monitor prints nft's rules in iptables' syntax.
+  const ways = isIptablesText(line) ? [sameAcrossSyntax] : [sameNftRule, likeNftRule];
+  for (const same of ways) {
+    const found = chain.rules.filter(rule => same(rule, line));
+    if (found.length > 0) return found.find(rule => rule.number > after) ?? found[0];
+  }
+  return undefined;
+}
+
+function isIptablesText(rule: Rule): boolean {
+  return /^(! )?-/.test(rule.text);
 }
 
 function ruleInSave(chain: Chain, event: TraceEvent, number: number | undefined, after: number): Rule | undefined {

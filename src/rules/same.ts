@@ -10,6 +10,30 @@ export function sameNftRule(a: Rule, b: Rule): boolean {
   return canonical(a) === canonical(b);
 }
 
+/**
+ * The same but for values that one text has as a number and the other as a word: nft -nn, nft of another version, and a word
+ * this program does not know.
+ */
+export function likeNftRule(a: Rule, b: Rule): boolean {
+  return (
+    skeleton(a) === skeleton(b) &&
+    a.matches.every((match, i) => likeValues(match.args, b.matches[i]?.args ?? [])) &&
+    likeValues(a.targetArgs, b.targetArgs)
+  );
+}
+
+/** All of a rule but its values. */
+function skeleton(rule: Rule): string {
+  const conditions = rule.matches.map(match => `${match.kind} ${match.negated} ${match.mask === undefined}`);
+  return [...conditions, rule.vmap?.key.join('.') ?? '', rule.vmap?.map ?? '', rule.target ?? '', rule.goto].join('|');
+}
+
+function likeValues(a: string[], b: string[]): boolean {
+  const one = a.map(numeric).join(' ');
+  const other = b.map(numeric).join(' ');
+  return one === other || /^\d+$/.test(one) !== /^\d+$/.test(other);
+}
+
 function canonical(rule: Rule): string {
   const conditions = rule.matches.map(
     match => `${match.kind} ${match.negated ? '!' : ''}${match.mask ? `&${numeric(match.mask)} ` : ''}${textOf(match)}`,
@@ -27,8 +51,26 @@ function assignment(words: string[]): string[] {
 function textOf(match: Match): string {
   const text = match.args.join(' ');
   if (match.kind === 'ct state') return stateNames(text.replace(/[{} ]/g, '')).split(',').sort().join(',');
+  if (match.kind === 'ct status') return statusNames(text);
   if (match.kind === 'meta l4proto' || match.kind === 'ip protocol') return protocolName(text);
   return match.args.map(numeric).join(' ');
+}
+
+/** include/uapi/linux/netfilter/nf_conntrack_common.h, enum ip_conntrack_status; the words are nft's. */
+const STATUS_BITS: [number, string][] = [
+  [1, 'expected'],
+  [2, 'seen-reply'],
+  [4, 'assured'],
+  [8, 'confirmed'],
+  [16, 'snat'],
+  [32, 'dnat'],
+  [512, 'dying'],
+];
+
+function statusNames(text: string): string {
+  if (!/^(0x[0-9a-f]+|\d+)$/.test(text)) return text.split(',').sort().join(',');
+  const names = STATUS_BITS.filter(([bit]) => (Number(text) & bit) !== 0).map(([, name]) => name);
+  return names.sort().join(',');
 }
 
 function numeric(text: string): string {
