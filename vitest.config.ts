@@ -2,7 +2,10 @@ import { defineConfig } from 'vitest/config';
 
 /** `unit` needs nothing but Node; `kernel` needs root (or user namespaces) and netfilter's tools. */
 /** Scripts are bundled as text (.ci/build.mjs); here they are loaded the same way. */
-const scripts = { name: 'scripts-as-text', transform: (code: string, id: string) => (id.endsWith('.sh') ? `export default ${JSON.stringify(code)}` : undefined) };
+const scripts = {
+  name: 'scripts-as-text',
+  transform: (code: string, id: string) => (id.endsWith('.sh') ? `export default ${JSON.stringify(code)}` : undefined),
+};
 
 export default defineConfig({
   plugins: [scripts],

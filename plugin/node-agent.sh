@@ -13,7 +13,7 @@
 # It speaks in lines on its standard output:
 #   @fact KEY VALUE    @say TEXT    @ready    @n LINE (nft monitor)    @k LINE (kernel log)    @p LINE (tcpdump -xx of nflog)
 #   @lost TEXT         @begin KIND NAME / a line with a blank before it / @end      @removed TEXT    @left TEXT    @over
-# `done` on its standard input, or its end, means: collect the evidence and go.
+# `done` on its standard input means: gather the evidence and go; its end alone: go.
 set -u
 export LC_ALL=C PATH="${PATH:-}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -209,7 +209,10 @@ if [ -n "$TS_LOG" ]; then start_log || exit 1; fi
 if [ -n "$TS_NFT" ]; then start_nft || exit 1; fi
 if [ -n "$TS_RAW" ]; then start_raw || exit 1; fi
 say ready
+line=""
 while read -r line && [ "$line" != "done" ]; do :; done
+# The end of our input without a word means that nobody waits for the evidence.
+[ "$line" = "done" ] || exit 0
 drain
 evidence
 say finished

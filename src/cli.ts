@@ -11,11 +11,17 @@ import type { Deps } from './run.ts';
 import type { LabDeps } from './run-lab.ts';
 import { NAME, VERSION } from './version.ts';
 
+const BY_SIGNAL: Partial<Record<NodeJS.Signals, number>> = {
+  SIGINT: EXIT.interrupted,
+  SIGTERM: EXIT.terminated,
+  SIGHUP: EXIT.hungUp,
+};
+
 async function main(argv: string[]): Promise<number> {
   const abort = new AbortController();
   let signalled = 0;
   const onSignal = (signal: NodeJS.Signals): void => {
-    signalled = signal === 'SIGINT' ? EXIT.interrupted : EXIT.terminated;
+    signalled = BY_SIGNAL[signal] ?? EXIT.terminated;
     abort.abort();
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
@@ -87,8 +93,11 @@ function createProgram(signal: AbortSignal, ended: (code: number) => void): Comm
 
 /** What a lab needs of the machine, loaded only when there is one. */
 function createLabDeps(deps: Deps, signal: AbortSignal): LabDeps {
+  const root = process.getuid?.() === 0;
   return {
     ...deps,
+    // tcpdump, which reads what the legacy tables say, gives up root's rights; in a user namespace it cannot.
+    modes: root ? ['legacy', 'nft'] : ['nft', 'nftables'],
     async run(scenario, mode, keep, undo) {
       const [{ runLab }, { missingTools }, { setEnvironment }, { default: agent }] = await Promise.all([
         import('./lab/lab.ts'),
@@ -107,7 +116,7 @@ function createLabDeps(deps: Deps, signal: AbortSignal): LabDeps {
           `On Debian or Ubuntu: apt-get install ${missing.packages.join(' ')}`,
         );
       return runLab(
-        { run: newRunId(), scenario, mode, keep, root: process.getuid?.() === 0, node: process.execPath, agent },
+        { run: newRunId(), scenario, mode, keep, root, node: process.execPath, agent },
         undo,
         deps.out,
         signal,

@@ -87,7 +87,7 @@ async function untilReady(agent: Running, output: AgentOutput, signal: AbortSign
     if (ended) {
       const { stderr, code } = await done;
       throw new TraceError(
-        'internal',
+        'refused',
         `the node agent ended before it was ready: ${output.failure ?? (stderr.trim().split('\n').at(-1) || `exit code ${code}`)}`,
         'The node may lack a tool or a kernel module: kubectl trace-svc doctor tells.',
       );

@@ -11,6 +11,7 @@ export const EXIT = {
   refused: 4,
   cleanupIncomplete: 5,
   incomplete: 6,
+  hungUp: 129,
   interrupted: 130,
   terminated: 143,
 } as const;

@@ -12,6 +12,8 @@ import { createUndo } from './undo.ts';
 export interface LabDeps extends Deps {
   /** @throws TraceError(refused) where this machine cannot */
   run(scenario: Scenario, mode: Mode, keep: boolean, undo: ReturnType<typeof createUndo>): Promise<Capture>;
+  /** Where none is asked for: those to try, in this order. */
+  modes: Mode[];
   /** The recorded capture of a scenario. */
   recorded(scenario: string): Promise<string>;
 }
@@ -31,7 +33,7 @@ function listScenarios(): string {
 }
 
 async function runOrReplay(request: LabRequest, deps: LabDeps): Promise<Capture> {
-  const modes: Mode[] = request.mode === undefined ? ['legacy', 'nft'] : [request.mode];
+  const modes = request.mode === undefined ? deps.modes : [request.mode];
   let refusal: TraceError | undefined;
   for (const mode of modes) {
     try {
@@ -39,9 +41,9 @@ async function runOrReplay(request: LabRequest, deps: LabDeps): Promise<Capture>
     } catch (error) {
       if (!(error instanceof TraceError) || error.kind !== 'refused') throw error;
       refusal ??= error;
+      deps.out.say(`not in mode ${mode}: ${error.message}`);
     }
   }
-  deps.out.say(`${refusal?.message ?? 'the lab cannot run here'}`);
   if (refusal?.remedy !== undefined) deps.out.say(`  ${refusal.remedy}`);
   return replay(request, deps);
 }

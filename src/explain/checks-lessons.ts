@@ -32,8 +32,8 @@ function masqueraded(input: CheckInput): Draft | undefined {
     hop => hop.event === 'rule' && /^(MASQUERADE|SNAT)$/.test(hop.target ?? ''),
   );
   if (!first || (!snat && !rule)) return undefined;
-  // Of a ping, whose address nobody has, it matters to nobody; its lines are in the trace.
-  if (input.one.probe.kind === 'ping' && input.all.some(other => other.probe.kind !== 'ping')) return undefined;
+  // The source of a packet for an address nobody has matters to nobody; its lines are in the trace.
+  if (!connection.dnat && connection.fate.kind !== 'answered') return undefined;
   const marked = first.journey.hops.find(
     hop => hop.event === 'rule' && / will be masqueraded$/.test(hop.meaning ?? ''),
   );

@@ -217,7 +217,8 @@ function footer(report: Report, style: Style): string[] {
   const { unrecognised } = report.completeness;
   for (const sample of unrecognised.samples.slice(0, 5))
     lines.push(...wrap(`? ${sample.line} not understood (${sample.reason}): ${sample.raw}`, style.width).slice(0, 4));
-  for (const note of report.notes) lines.push(...wrap(note, style.width));
+  // A note that is a command must be fit to be copied.
+  for (const note of report.notes) lines.push(...(note.startsWith('  ') ? [note] : wrap(note, style.width)));
   if (report.cleanup.removed.length > 0)
     lines.push(...wrap(`Cleaned up: ${report.cleanup.removed.join('; ')}`, style.width));
   if (!report.cleanup.complete)
