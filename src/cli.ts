@@ -194,7 +194,7 @@ function wantsColour(colour: Colour): boolean {
 function report(error: unknown): number {
   if (error instanceof CommanderError) return reportUsage(error);
   if (error instanceof TraceError) {
-    say(`error: ${error.message}`);
+    say(error.kind === 'interrupted' ? 'interrupted; cleaned up' : `error: ${error.message}`);
     if (error.remedy !== undefined) say(`  ${error.remedy}`);
     return exitCodeOf(error.kind);
   }

@@ -1,6 +1,6 @@
 /** Every failure the program tells a person: what failed, and what to do. The edge turns the kind into an exit code. */
 
-export type ErrorKind = 'usage' | 'internal' | 'refused' | 'api' | 'interrupted';
+export type ErrorKind = 'usage' | 'internal' | 'refused' | 'api' | 'interrupted' | 'cleanup';
 
 /** Documented in docs/exit-codes.md; stable. */
 export const EXIT = {
@@ -35,6 +35,8 @@ export function exitCodeOf(kind: ErrorKind): number {
       return EXIT.refused;
     case 'interrupted':
       return EXIT.interrupted;
+    case 'cleanup':
+      return EXIT.cleanupIncomplete;
     default:
       return EXIT.error;
   }

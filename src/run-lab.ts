@@ -6,7 +6,7 @@ import type { Mode, Scenario } from './lab/scenarios.ts';
 import { findScenario, SCENARIOS } from './lab/scenarios.ts';
 import type { LabRequest } from './request.ts';
 import { type Deps, finish } from './run.ts';
-import { createUndo } from './undo.ts';
+import { createUndo, type NotUndone } from './undo.ts';
 
 /** What the edge knows of this machine. */
 export interface LabDeps extends Deps {
@@ -50,11 +50,28 @@ async function runOrReplay(request: LabRequest, deps: LabDeps): Promise<Capture>
 
 async function runOnce(request: LabRequest, mode: Mode, deps: LabDeps): Promise<Capture> {
   const undo = createUndo();
+  let capture: Capture;
   try {
-    return await deps.run(findScenario(request.scenario) as Scenario, mode, request.keep, undo);
-  } finally {
-    for (const { what, why } of await undo.run()) deps.out.say(`not undone: ${what}: ${why}`);
+    capture = await deps.run(findScenario(request.scenario) as Scenario, mode, request.keep, undo);
+  } catch (error) {
+    throw cleanupError(await undo.run()) ?? error;
   }
+  const left = await undo.run();
+  if (left.length > 0) capture.cleanup = { ...capture.cleanup, complete: false, left: left.map(textOf) };
+  return capture;
+}
+
+function cleanupError(left: NotUndone[]): TraceError | undefined {
+  if (left.length === 0) return undefined;
+  return new TraceError(
+    'cleanup',
+    `not cleaned up: ${left.map(textOf).join('; ')}`,
+    'kubectl trace-svc cleanup tries again.',
+  );
+}
+
+function textOf({ what, why }: NotUndone): string {
+  return `${what}: ${why}`;
 }
 
 async function replay(request: LabRequest, deps: LabDeps): Promise<Capture> {

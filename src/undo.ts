@@ -1,10 +1,15 @@
 /** What must be undone, last things first. An undo is registered before the deed, and all of them run, whatever fails. */
 
+export interface NotUndone {
+  what: string;
+  why: string;
+}
+
 export interface Undo {
   /** @param what as a person would say it: "delete pod trace-svc-x1" */
   add(what: string, undo: () => Promise<void>): void;
   /** Runs what has not run yet. Returns what could not be undone; never throws. */
-  run(): Promise<{ what: string; why: string }[]>;
+  run(): Promise<NotUndone[]>;
 }
 
 export function createUndo(): Undo {
@@ -14,7 +19,7 @@ export function createUndo(): Undo {
       steps.push({ what, undo });
     },
     async run() {
-      const failed: { what: string; why: string }[] = [];
+      const failed: NotUndone[] = [];
       for (let step = steps.pop(); step; step = steps.pop()) {
         try {
           await step.undo();

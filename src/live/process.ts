@@ -1,5 +1,6 @@
 /** Commands on this machine: node:child_process behind the Shell port's words. Arguments are never given to a shell. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
+import process from 'node:process';
 import { TraceError } from '../errors.ts';
 import { createLineSplitter } from '../parse/lines.ts';
 import type { Completed, Running, RunOptions } from '../ports.ts';
@@ -45,7 +46,7 @@ export function startProcess(
   });
   // A command may end without reading all of its input: that is its right.
   child.stdin.on('error', () => {});
-  const end = () => child.kill('SIGKILL');
+  const end = () => killGroup(child, 'SIGKILL');
   options.signal?.addEventListener('abort', end, { once: true });
   const timer =
     options.timeoutMs === undefined
@@ -84,13 +85,23 @@ export function startProcess(
     end: () => void child.stdin.end(),
     async stop() {
       child.stdin.end();
-      const late = setTimeout(() => child.kill('SIGTERM'), 1500);
-      const last = setTimeout(() => child.kill('SIGKILL'), 6000);
+      const late = setTimeout(() => killGroup(child, 'SIGTERM'), 1500);
+      const last = setTimeout(() => killGroup(child, 'SIGKILL'), 6000);
       await done.catch(() => {});
       clearTimeout(late);
       clearTimeout(last);
     },
   };
+}
+
+/** The command and what it started: nsenter forks when it enters a process namespace, and would leave its child behind. */
+function killGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // It ended in this very moment.
+  }
 }
 
 function signalNumber(signal: NodeJS.Signals | null): number {
