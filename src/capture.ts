@@ -5,6 +5,7 @@
 
 import { TraceError } from './errors.ts';
 import type { KubeObjects, Probe } from './model.ts';
+import { departsFrom, type Shape } from './shape-of.ts';
 
 export const CAPTURE_KIND = 'Capture';
 export const API_VERSION = 'trace-svc/v1alpha1';
@@ -93,14 +94,75 @@ export function decodeCapture(value: unknown, name: string): Capture {
       'Use the version of kubectl-trace_svc that wrote it.',
     );
   const base = emptyCapture(given.origin ?? 'files', { services: [], endpoints: [], pods: [], nodes: [] });
-  for (const [key, fallback] of Object.entries(base)) {
-    const own = (given as Record<string, unknown>)[key];
-    if (own !== undefined && (typeof own !== typeof fallback || Array.isArray(own) !== Array.isArray(fallback)))
-      throw new TraceError(
-        'usage',
-        `${name} is a damaged capture: \`${key}\` is not ${Array.isArray(fallback) ? 'a list' : `a ${typeof fallback}`}`,
-        'Save the run again with --save.',
-      );
-  }
-  return { ...base, ...given, objects: { ...base.objects, ...given.objects } };
+  const capture = { ...base, ...given, objects: { ...base.objects, ...given.objects } };
+  const wrong = departsFrom(capture, SHAPE, '');
+  if (wrong !== undefined)
+    throw new TraceError('usage', `${name} is a damaged capture: ${wrong}`, 'Save the run again with --save.');
+  return capture;
 }
+
+const NAMED_TEXT: Shape = { name: 'string', text: 'string' };
+const CLEANUP: Shape = { complete: 'boolean', removed: ['string'], '?left': ['string'] };
+
+const SHAPE: Shape = {
+  origin: new Set(['live', 'lab', 'files']),
+  '?startedAt': 'string',
+  '?target': { namespace: 'string', service: 'string', '?port': 'number' },
+  '?source': { '?namespace': 'string', '?pod': 'string', ips: ['string'], '?node': 'string' },
+  '?node': { '?name': 'string', '?kernel': 'string', '?proxyMode': 'string', '?method': 'string', '?tools': {} },
+  objects: {
+    services: [
+      {
+        namespace: 'string',
+        name: 'string',
+        type: 'string',
+        clusterIPs: ['string'],
+        externalIPs: ['string'],
+        loadBalancerIPs: ['string'],
+        '?externalName': 'string',
+        ports: [{ name: 'string', port: 'number', protocol: 'string', '?targetPort': 'any', '?nodePort': 'number' }],
+        hasSelector: 'boolean',
+        sessionAffinity: 'boolean',
+        '?affinitySeconds': 'number',
+        internalTrafficPolicy: 'string',
+        externalTrafficPolicy: 'string',
+        ipFamilies: ['string'],
+      },
+    ],
+    endpoints: [
+      {
+        address: 'string',
+        port: 'number',
+        protocol: 'string',
+        portName: 'string',
+        ready: 'boolean',
+        '?pod': 'string',
+        '?node': 'string',
+        namespace: 'string',
+        service: 'string',
+      },
+    ],
+    pods: [{ namespace: 'string', name: 'string', ips: ['string'], '?node': 'string', hostNetwork: 'boolean' }],
+    nodes: [{ name: 'string', addresses: ['string'], podCIDRs: ['string'] }],
+  },
+  rules: [NAMED_TEXT],
+  traces: [NAMED_TEXT],
+  probes: [
+    {
+      kind: new Set(['curl', 'ping', 'udp', 'tcp']),
+      target: 'string',
+      argv: ['string'],
+      stdout: 'string',
+      stderr: 'string',
+      code: 'number',
+      durationMs: 'number',
+    },
+  ],
+  probeTexts: ['string'],
+  conntrack: ['string'],
+  ipsets: ['string'],
+  ipvs: ['string'],
+  losses: ['string'],
+  cleanup: CLEANUP,
+  notes: ['string'],
+};

@@ -4,7 +4,7 @@ import { createAnalysis } from './analyse.ts';
 import { type Capture, encodeCapture } from './capture.ts';
 import { EXIT } from './errors.ts';
 import { contextOf, explainFiles, nameOf } from './explain-files.ts';
-import type { Report } from './model.ts';
+import type { FindingKind, Report } from './model.ts';
 import type { Files, Out } from './ports.ts';
 import { render } from './render/render.ts';
 import type { Style } from './render/style.ts';
@@ -37,7 +37,8 @@ export async function finish(report: Report, capture: Capture, request: OutputRe
 export function exitCode(report: Report): number {
   if (!report.cleanup.complete) return EXIT.cleanupIncomplete;
   if (report.findings.some(finding => finding.severity === 'error')) return EXIT.notAnswered;
-  if (report.findings.some(finding => finding.kind === 'TraceIncomplete' && finding.severity === 'warning'))
+  const missing = new Set<FindingKind>(['TraceIncomplete', 'NetfilterSawNothing']);
+  if (report.findings.some(finding => missing.has(finding.kind) && finding.severity === 'warning'))
     return EXIT.incomplete;
   const asked = report.probes.filter(probe => probe.kind !== 'ping');
   const failed = asked.some(probe => probe.outcome !== 'answered' && probe.outcome !== 'unknown');

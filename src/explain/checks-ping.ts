@@ -1,5 +1,5 @@
 /** Checks on an echo request: a cluster IP is a rule per port, so what a ping of it meets depends on who wrote the rules. */
-import { isError } from '../reconstruct/connections.ts';
+import { isError, isRefusal } from '../reconstruct/connections.ts';
 import { type ConnectionCase, lastHop } from './cases.ts';
 import { natEnd } from './checks-service.ts';
 import { type CheckInput, type Draft, hopEvidence, packetEvidence, ruleFacts, targetText } from './draft.ts';
@@ -77,7 +77,7 @@ function notTranslated(input: CheckInput): Draft | undefined {
   if (!first || dnat || !isService || first.summary.gaps > 0) return undefined;
   const hop = lastHop(first);
   const facts: Draft['facts'] = { ...near(input), out: hop?.out ?? '', left: first.outcome === 'left-node' };
-  const error = connection.replies.find(traced => isError(traced.header));
+  const error = connection.replies.find(traced => isRefusal(traced.header));
   if (error) Object.assign(facts, { error: error.label, from: error.trail.hops[0]?.tuple.src ?? '' });
   if (input.one.probe.outcome === 'timeout' && !input.one.probe.inferred) facts.timeout = true;
   const end = natEnd(first.journey.hops);

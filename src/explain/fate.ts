@@ -4,7 +4,7 @@
  */
 import type { ConntrackEntry, Probe, Rewrite } from '../model.ts';
 import type { Connection } from '../reconstruct/connections.ts';
-import { isError } from '../reconstruct/connections.ts';
+import { isError, isRefusal } from '../reconstruct/connections.ts';
 import type { Traced } from '../reconstruct/traced.ts';
 
 export type Fate =
@@ -59,7 +59,9 @@ function wentOn(requests: Traced[]): boolean {
 function refusedByRule({ requests, replies }: FateInput): Fate | undefined {
   const rejected = requests.find(traced => traced.outcome === 'rejected');
   if (rejected) {
-    const answer = replies.find(traced => traced.summary.firstHook === 'output' || isError(traced.header));
+    const answer = replies.find(
+      traced => isRefusal(traced.header) || (traced.summary.firstHook === 'output' && !isError(traced.header)),
+    );
     return answer ? { kind: 'rejected', at: rejected, answer } : { kind: 'rejected', at: rejected };
   }
   const dropped = requests.find(traced => traced.outcome === 'dropped');
@@ -69,7 +71,7 @@ function refusedByRule({ requests, replies }: FateInput): Fate | undefined {
 function refused({ requests, replies, dnat }: FateInput, probe: Probe): Fate | undefined {
   const reset = replies.find(traced => /\bRST\b/.test(traced.header.tcp?.flags ?? ''));
   if (reset) return { kind: 'refused', by: reset };
-  const error = replies.find(traced => isError(traced.header));
+  const error = replies.find(traced => isRefusal(traced.header));
   if (error)
     return isFromTarget(error, requests, dnat) ? { kind: 'refused', by: error } : { kind: 'unreachable', by: error };
   const gotThrough = requests.some(traced => traced.outcome === 'delivered' || traced.outcome === 'left-node');
@@ -89,7 +91,9 @@ function isFromTarget(error: Traced, requests: Traced[], dnat: Rewrite | undefin
 function lost({ requests, replies }: FateInput): Fate | undefined {
   const answer = replies.find(traced => traced.header.tcp?.flags === 'SYN ACK');
   if (!answer) return undefined;
-  const stuck = replies.find(traced => traced.outcome === 'dropped' || traced.outcome === 'rejected');
+  const stuck = replies.find(
+    traced => !isError(traced.header) && (traced.outcome === 'dropped' || traced.outcome === 'rejected'),
+  );
   const repeated = requests.filter(traced => traced.header.tcp?.flags === 'SYN').length > 1;
   return stuck || repeated ? { kind: 'reply-lost', at: stuck ?? answer } : undefined;
 }

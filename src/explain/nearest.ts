@@ -4,8 +4,9 @@
  */
 import type { Hop, PacketHeader, Rule } from '../model.ts';
 import type { ChainRef } from '../rules/book.ts';
-import { evaluateRule, type PacketFacts, protocolName } from '../rules/evaluate.ts';
+import { evaluateRule, type PacketFacts } from '../rules/evaluate.ts';
 import { exactMark, UNKNOWN_MARK } from '../rules/mark.ts';
+import { protocolName } from '../rules/protocol.ts';
 import type { ExplainContext } from './context.ts';
 
 export interface Nearest {

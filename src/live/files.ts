@@ -6,7 +6,6 @@ import { TextDecoder } from 'node:util';
 import { createGunzip } from 'node:zlib';
 import { TraceError } from '../errors.ts';
 import type { Files } from '../ports.ts';
-import { followFile } from './tail.ts';
 
 /** Larger pieces leave the processor's cache between being read and being cut into lines, and take twice as long. */
 const CHUNK = 64 * 1024;
@@ -31,7 +30,11 @@ export function createFiles(stdin: NodeJS.ReadableStream): Files {
       }
       return parts.join('');
     },
-    follow: followFile,
+    // Loaded only by those who follow: the package costs more time to load than a small log to explain.
+    async *follow(path, signal) {
+      const { followFile } = await import('./tail.ts');
+      yield* followFile(path, signal);
+    },
     async write(path, text) {
       try {
         await writeFile(path, text);

@@ -211,6 +211,17 @@ export function isError(header: PacketHeader): boolean {
   return header.protocol === 'icmp' ? [3, 4, 5, 11, 12].includes(type) : type < 128;
 }
 
+/**
+ * An error that says the packet did not arrive: unreachable, time exceeded, parameter problem. A redirect, a source quench or
+ * "fragmentation needed" ask the sender to do something else, and say nothing of the connection's fate.
+ */
+export function isRefusal(header: PacketHeader): boolean {
+  if (!header.icmp) return false;
+  const { type, code } = header.icmp;
+  if (header.protocol !== 'icmp') return type === 1 || type === 3 || type === 4;
+  return (type === 3 && code !== 4) || type === 11 || type === 12;
+}
+
 /** RFC 792 type 5, RFC 4861 type 137. */
 export function isRedirect(header: PacketHeader): boolean {
   return header.icmp?.type === (header.protocol === 'icmp' ? 5 : 137);

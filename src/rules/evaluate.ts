@@ -4,30 +4,13 @@
  * Meanings: iptables-extensions(8), nft(8).
  */
 import { inCidr } from '../ip.ts';
-import type { Match, NamedSet, Rule, SetElement, Tuple } from '../model.ts';
-import { exactMark, type Mark, markEquals } from './mark.ts';
+import type { Match, Rule, SetElement } from '../model.ts';
+import { concatenation, ipset, isElement, lookUp } from './elements.ts';
+import type { PacketFacts, SetLookup } from './facts.ts';
+import { exactMark, markEquals } from './mark.ts';
+import { protocolName } from './protocol.ts';
 
-/** What is known of a packet at one hop. */
-export interface PacketFacts {
-  family: 'ip' | 'ip6';
-  protocol: string;
-  tuple: Tuple;
-  in?: string | undefined;
-  out?: string | undefined;
-  physIn?: string | undefined;
-  physOut?: string | undefined;
-  /** Left out: all that is known of a packet whose line shows no mark, that it has none. */
-  mark?: Mark | undefined;
-  tcpFlags?: string | undefined;
-  icmpType?: number | undefined;
-  icmpCode?: number | undefined;
-  /** Conntrack's view, upper case (NEW, ESTABLISHED, RELATED, …), where evidence tells it. */
-  state?: string | undefined;
-  /** The connection's original direction, where known. */
-  original?: Tuple | undefined;
-}
-
-export type SetLookup = (name: string) => NamedSet | undefined;
+export type { PacketFacts, SetLookup };
 
 export interface Evaluation {
   /** True only if every condition holds, false if one surely does not. */
@@ -153,22 +136,6 @@ function interfaceIs(pattern: string, name: string): boolean {
   return /[+*]$/.test(pattern) ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 }
 
-const PROTOCOLS: Record<string, string> = {
-  '1': 'icmp',
-  '6': 'tcp',
-  '17': 'udp',
-  '50': 'esp',
-  '51': 'ah',
-  '58': 'icmpv6',
-  '132': 'sctp',
-  '136': 'udplite',
-  'ipv6-icmp': 'icmpv6',
-};
-
-export function protocolName(text: string): string {
-  return PROTOCOLS[text] ?? text;
-}
-
 function protocolIs(wanted: string, packet: PacketFacts): boolean | undefined {
   return wanted === 'all' ? true : is(packet, protocolName(wanted));
 }
@@ -272,84 +239,4 @@ function addressIn(match: Match, address: string, sets: SetLookup): boolean | un
 function addressIs(value: string, address: string): boolean | undefined {
   if (!value.includes('-')) return inCidr(address, value);
   return value.split('-').includes(address) ? true : undefined;
-}
-
-/** The packet's value for a part of a concatenation. */
-const FIELDS: Record<string, (packet: PacketFacts) => string | undefined> = {
-  'ip saddr': p => p.tuple.src,
-  'ip daddr': p => p.tuple.dst,
-  'ip6 saddr': p => p.tuple.src,
-  'ip6 daddr': p => p.tuple.dst,
-  'meta l4proto': p => (p.protocol === 'unknown' ? undefined : p.protocol),
-  'ip protocol': p => (p.protocol === 'unknown' ? undefined : p.protocol),
-  'th dport': p => String(p.tuple.dport ?? ''),
-  'th sport': p => String(p.tuple.sport ?? ''),
-  'tcp dport': p => String(p.tuple.dport ?? ''),
-  'udp dport': p => String(p.tuple.dport ?? ''),
-  iifname: p => p.in ?? '',
-  oifname: p => p.out ?? '',
-};
-
-function keyOf(parts: string[], packet: PacketFacts): string[] | undefined {
-  const key = parts.map(part => FIELDS[part]?.(packet));
-  return key.every(value => value !== undefined) ? (key as string[]) : undefined;
-}
-
-function concatenation(match: Match, packet: PacketFacts, sets: SetLookup): boolean | undefined {
-  const key = keyOf(match.kind.split(' . '), packet);
-  const name = first(match);
-  const set = name.startsWith('@') ? sets(name.slice(1)) : undefined;
-  return key ? isElement(set, key) : undefined;
-}
-
-function lookUp(
-  vmap: NonNullable<Rule['vmap']>,
-  packet: PacketFacts,
-  sets: SetLookup,
-): { result: boolean | undefined; element?: SetElement } {
-  const set = vmap.map === undefined ? undefined : sets(vmap.map);
-  const elements = vmap.map === undefined ? vmap.elements : set?.elements;
-  const key = keyOf(vmap.key, packet);
-  if (!elements || !key || set?.changing) return { result: undefined };
-  const element = inElements(elements, key);
-  return element ? { result: true, element } : { result: false };
-}
-
-function isElement(set: NamedSet | undefined, key: string[]): boolean | undefined {
-  return !set || set.changing ? undefined : inElements(set.elements, key) !== undefined;
-}
-
-function inElements(elements: SetElement[], key: string[]): SetElement | undefined {
-  return elements.find(
-    element => element.key.length === key.length && element.key.every((part, i) => elementPart(part, key[i] ?? '')),
-  );
-}
-
-function elementPart(part: string, value: string): boolean {
-  if (part === value || protocolName(part) === value) return true;
-  if (part.includes('/') || part.includes(':') || part.includes('.')) return inCidr(value, part) === true;
-  const range = /^(\d+)-(\d+)$/.exec(part);
-  return range !== null && Number(value) >= Number(range[1]) && Number(value) <= Number(range[2]);
-}
-
-/** `-m set --match-set NAME dst,dst`: elements as `ipset save` prints them (`10.96.0.1,tcp:80`). */
-function ipset(match: Match, packet: PacketFacts, sets: SetLookup): boolean | undefined {
-  const [name = '', directions = ''] = match.args;
-  const set = sets(name);
-  if (!set || set.changing) return undefined;
-  const words = directions.split(',');
-  return set.elements.some(element => ipsetHolds(element.key, words, packet));
-}
-
-function ipsetHolds(parts: string[], directions: string[], packet: PacketFacts): boolean {
-  return parts.every((part, i) => {
-    const destination = directions[i] === 'dst';
-    const port = /^(?:(\w+):)?(\d+)(?:-(\d+))?$/.exec(part);
-    if (port && !part.includes('.') && !/:.*:/.test(part)) {
-      const own = destination ? packet.tuple.dport : packet.tuple.sport;
-      const low = Number(port[2]);
-      return (port[1] ?? 'tcp') === packet.protocol && own !== undefined && own >= low && own <= Number(port[3] ?? low);
-    }
-    return inCidr(destination ? packet.tuple.dst : packet.tuple.src, part) === true;
-  });
 }

@@ -1,0 +1,50 @@
+/** What is gathered beside the trace: conntrack, IPVS, and what the probes' own programs saw. */
+import type { NamedSet } from './rules.ts';
+import type { Tuple } from './trace.ts';
+
+export interface ConntrackEntry {
+  event?: 'NEW' | 'UPDATE' | 'DESTROY';
+  protocol: string;
+  state?: string;
+  original: Tuple & { icmpId?: number; icmpType?: number };
+  reply: Tuple & { icmpId?: number; icmpType?: number };
+  flags: string[];
+  mark?: number;
+  id?: string;
+  raw: string;
+}
+
+export interface IpvsService {
+  protocol: string;
+  address: string;
+  port: number;
+  scheduler?: string;
+  destinations: { address: string; port: number; forward: string; weight: number }[];
+}
+
+/** conntrack -L/-E, ipset save and ipvsadm output, read. */
+export interface SideEvidence {
+  conntrack: ConntrackEntry[];
+  ipvs: IpvsService[];
+  ipsets: NamedSet[];
+}
+
+export type ProbeKind = 'curl' | 'ping' | 'udp' | 'tcp';
+export type ProbeOutcome = 'answered' | 'refused' | 'timeout' | 'unreachable' | 'error' | 'unknown';
+
+/** What the probe's own program saw. */
+export interface Probe {
+  kind: ProbeKind;
+  /** `address:port` or an address. */
+  target: string;
+  outcome: ProbeOutcome;
+  detail: string;
+  durationMs?: number;
+  /** True where no program reported and the outcome was read off the trace. */
+  inferred?: boolean;
+  httpStatus?: number;
+  /** Who answered or complained, where the program names it (ping's `From …`). */
+  from?: string;
+  /** Where the question was asked more than once: how often, and where each ended. Not all need be among the journeys. */
+  connections?: { total: number; endpoints: { to: string; count: number; pod?: string }[] };
+}

@@ -1,0 +1,248 @@
+import { describe, expect, it } from 'vitest';
+import { parseNftTrace } from '../../src/parse/nft-trace.ts';
+import { captureLines, captures, some } from '../support/captures.ts';
+import { survivesAnything } from '../support/fuzz.ts';
+import { expectLike } from '../support/like.ts';
+import { eventOf, expectWellFormed, readChunks, readTrace, reasonOf } from '../support/read-trace.ts';
+
+const PACKET =
+  'iif "eth0" ether saddr 36:04:b4:d3:e0:80 ether daddr 4a:b6:be:bc:69:8a ip saddr 10.23.42.2 ip daddr 10.23.42.1 ' +
+  'ip dscp cs0 ip ecn not-ect ip ttl 64 ip id 9 ip protocol tcp ip length 60 tcp sport 49802 tcp dport 80 tcp flags == syn tcp window 64860 ';
+
+describe('every kind of line', () => {
+  it.each([
+    {
+      name: 'a packet',
+      line: `trace id 79ee2632 ip nat PREROUTING packet: ${PACKET}`,
+      want: {
+        traceId: '79ee2632',
+        point: { backend: 'nft', family: 'ip', table: 'nat', chain: 'PREROUTING', kind: 'packet' },
+        header: {
+          protocol: 'tcp',
+          tuple: { src: '10.23.42.2', sport: 49802, dst: '10.23.42.1', dport: 80 },
+          tcp: { flags: 'SYN', window: 64860 },
+        },
+        via: { in: 'eth0' },
+      },
+    },
+    {
+      name: 'a rule that goes on',
+      line: 'trace id 79ee2632 ip t pre rule ip saddr 10.244.1.72 meta nftrace set 1 (verdict continue)',
+      want: {
+        point: {
+          kind: 'rule',
+          verdict: 'continue',
+          handle: undefined,
+          rule: { text: 'ip saddr 10.244.1.72 meta nftrace set 1', target: 'TRACE' },
+        },
+        header: undefined,
+      },
+    },
+    {
+      name: 'a jump',
+      line: 'trace id 79ee2632 ip nat PREROUTING rule  counter packets 21 bytes 3873 jump KUBE-SERVICES (verdict jump KUBE-SERVICES)',
+      want: {
+        point: {
+          kind: 'rule',
+          verdict: 'jump KUBE-SERVICES',
+          rule: { text: 'jump KUBE-SERVICES', target: 'KUBE-SERVICES', goto: false },
+        },
+      },
+    },
+    {
+      name: 'a goto through a verdict map',
+      line: 'trace id 6ddebc53 ip kube-proxy services rule ip daddr . meta l4proto . th dport vmap @service-ips (verdict goto service-ULMVA6XW-ns1/svc1/tcp/p80)',
+      want: {
+        point: {
+          chain: 'services',
+          verdict: 'goto service-ULMVA6XW-ns1/svc1/tcp/p80',
+          rule: { vmap: { key: ['ip daddr', 'meta l4proto', 'th dport'], map: 'service-ips' } },
+        },
+      },
+    },
+    {
+      name: 'accept of a DNAT',
+      line: 'trace id 10812267 ip nat KUBE-SEP-X rule meta l4proto 17   counter packets 0 bytes 0 dnat to 10.244.2.26:5353 (verdict accept)',
+      want: { point: { verdict: 'accept', rule: { target: 'DNAT', targetArgs: ['to', '10.244.2.26:5353'] } } },
+    },
+    {
+      name: 'drop of a reject',
+      line: 'trace id 10812267 ip kube-proxy cluster-ips-check rule ip daddr @cluster-ips reject comment "Reject traffic to invalid ports (of ClusterIPs)" (verdict drop)',
+      want: {
+        point: {
+          verdict: 'drop',
+          rule: { target: 'REJECT', comment: 'Reject traffic to invalid ports (of ClusterIPs)' },
+        },
+      },
+    },
+    {
+      name: 'a return',
+      line: 'trace id 0 inet t foo rule ct status != dying return (verdict return)',
+      want: { traceId: '0', point: { family: 'inet', verdict: 'return', rule: { target: 'RETURN' } } },
+    },
+    {
+      name: 'a rule that stole the packet',
+      line: 'trace id 1 ip t c rule fwd to "eth1" (verdict stolen)',
+      want: { point: { verdict: 'stolen' } },
+    },
+    {
+      name: 'a rule the monitor does not know',
+      line: 'trace id 1 ip nat PREROUTING unknown rule handle 304 (verdict jump KUBE-SERVICES)',
+      want: { point: { kind: 'rule', handle: 304, verdict: 'jump KUBE-SERVICES', rule: undefined } },
+    },
+    {
+      name: 'the end of a user chain',
+      line: 'trace id 1 ip nat KUBE-SERVICES verdict continue ',
+      want: { point: { kind: 'return', verdict: 'continue' }, mark: undefined },
+    },
+    {
+      name: 'the end of a user chain, with a mark',
+      line: 'trace id 1 ip nat KUBE-MARK-MASQ verdict continue meta mark 0x00004000 ',
+      want: { point: { kind: 'return', verdict: 'continue' }, mark: 0x4000 },
+    },
+    {
+      name: 'a policy',
+      line: 'trace id 1 ip nat PREROUTING policy accept ',
+      want: { point: { kind: 'policy', verdict: 'accept' }, mark: undefined },
+    },
+    {
+      name: 'a policy that drops',
+      line: 'trace id 1 inet t input policy drop',
+      want: { point: { kind: 'policy', verdict: 'drop' } },
+    },
+    {
+      name: 'a policy with a mark',
+      line: 'trace id 1 inet t input policy accept meta mark 0x00000042 ',
+      want: { point: { kind: 'policy', verdict: 'accept' }, mark: 0x42 },
+    },
+    {
+      name: 'a policy with a decimal mark',
+      line: 'trace id 1 ip t input policy accept meta mark 66',
+      want: { mark: 66 },
+    },
+    {
+      name: 'conntrack (nft 1.1.4)',
+      line: 'trace id 32 ip t PRE conntrack: ct direction original ct state new ct status dnat-done ct id 2641368242',
+      want: {
+        point: { kind: 'conntrack', chain: 'PRE' },
+        conntrack: 'ct direction original ct state new ct status dnat-done ct id 2641368242',
+      },
+    },
+    {
+      name: 'IPv6',
+      line: 'trace id 1 ip6 kube-proxy nat-prerouting packet: iif "eth0" ip6 saddr fd00::2 ip6 daddr fd00:96::1 ip6 hoplimit 64 ip6 nexthdr udp ip6 length 20 udp sport 1 udp dport 53 udp length 20',
+      want: {
+        point: { family: 'ip6' },
+        header: { family: 'ip6', tuple: { src: 'fd00::2', sport: 1, dst: 'fd00:96::1', dport: 53 }, length: 60 },
+      },
+    },
+    {
+      name: 'IPv6 in an inet table',
+      line: 'trace id 1 inet t pre packet: iif "eth0" ip6 saddr fd00::2 ip6 daddr fd00:96::1 ip6 nexthdr udp udp sport 1 udp dport 53',
+      want: { point: { family: 'inet' }, header: { family: 'ip6' } },
+    },
+    {
+      name: 'behind a timestamp of whoever kept it',
+      line: '2026-08-21T10:00:00.123456789Z trace id 1 ip nat PREROUTING policy accept',
+      want: { point: { kind: 'policy' }, at: undefined },
+    },
+    {
+      name: 'with the verdict’s words in the comment',
+      line: 'trace id 1 ip t c rule accept comment "(verdict drop)" (verdict accept)',
+      want: { point: { verdict: 'accept', rule: { comment: '(verdict drop)' } } },
+    },
+  ])('$name', ({ line, want }) => expectLike(eventOf(line), want));
+
+  it('lines that say the same share a point, whatever their marks', () => {
+    const { events } = readTrace(
+      'trace id 1 ip nat PREROUTING policy accept meta mark 0x1',
+      'trace id 2 ip nat PREROUTING policy accept meta mark 0x2',
+      'trace id 3 ip nat PREROUTING policy accept',
+      'trace id 3 ip nat OUTPUT policy accept',
+    );
+    expect(events.map(event => event.point.id === events[0]?.point.id)).toEqual([true, true, true, false]);
+  });
+});
+
+describe('what is not understood, and why', () => {
+  it.each([
+    { name: 'a bridge', line: `trace id 1 bridge filter FORWARD packet: ${PACKET}`, reason: /family bridge/ },
+    { name: 'arp', line: 'trace id 1 arp filter INPUT policy accept', reason: /family arp/ },
+    { name: 'netdev', line: 'trace id 1 netdev t ingress rule drop (verdict drop)', reason: /family netdev/ },
+    { name: 'a policy of neither kind', line: 'trace id 1 ip t c policy queue', reason: /neither accept nor drop/ },
+    { name: 'an unknown rule without its handle', line: 'trace id 1 ip t c unknown rule', reason: /without a handle/ },
+    {
+      name: 'a kind of a later nft',
+      line: 'trace id 1 ip t c flowtable: x',
+      reason: /`flowtable:` is not a known kind/,
+    },
+    { name: 'no addresses', line: 'trace id 1 ip t c packet: iif "eth0"', reason: /no addresses/ },
+    { name: 'no id', line: 'trace id xyz ip t c policy accept', reason: /not `trace id/ },
+    { name: 'cut in the chain', line: 'trace id 1 ip nat PREROU', reason: /not `trace id/ },
+    { name: 'cut behind the chain', line: 'trace id 1 ip nat PREROUTING ', reason: /not `trace id/ },
+    { name: 'cut in the kind', line: 'trace id 1 ip nat PREROUTING ru', reason: /not a known kind/ },
+    {
+      name: 'cut in the rule',
+      line: 'trace id 1 ip nat X rule counter packets 2',
+      reason: /cut off before the verdict/,
+    },
+    {
+      name: 'cut in the verdict',
+      line: 'trace id 1 ip nat X rule jump Y (verdict jum',
+      reason: /cut off before the verdict/,
+    },
+    { name: 'cut in the policy', line: 'trace id 1 ip nat X policy acc', reason: /neither accept nor drop/ },
+  ])('$name', ({ line, reason }) => expect(reasonOf(line)).toMatch(reason));
+});
+
+describe('what nft says about itself', () => {
+  it('lost events are a loss that cannot be counted', () =>
+    expectLike(readTrace('trace id 1 ip t c policy accept', '# ERROR: We lost some netlink events!').losses, [
+      { count: undefined, line: 2, source: 0 },
+    ]));
+
+  it('warnings are other people’s lines', () =>
+    expect(readTrace('# Warning: table ip nat is managed by iptables-nft, do not touch!')).toEqual({
+      events: [],
+      unrecognised: [],
+      losses: [],
+      others: 1,
+    }));
+});
+
+describe('real traces', () => {
+  for (const { name, text } of captures('nft-monitor.txt'))
+    it(name, () => {
+      const { events, unrecognised, losses } = readChunks([text]);
+      expect({ unrecognised, losses }).toEqual({ unrecognised: [], losses: [] });
+      expect(events.length).toBe(text.match(/^trace id /gm)?.length);
+      for (const event of events) expect(event.header === undefined).toBe(event.point.kind !== 'packet');
+      const unknown = events.flatMap(
+        event => event.point.rule?.matches.filter(match => match.kind === 'unknown') ?? [],
+      );
+      expect(unknown).toEqual([]);
+    });
+
+  it('a line cut inside a rule or a policy is a reason, never another event', () => {
+    const lines = some(
+      captureLines('nft-monitor.txt').filter(line => / (rule|policy) /.test(line)),
+      200,
+    );
+    for (const line of lines)
+      for (let end = line.trimEnd().length - 1; end > 'trace id '.length; end--)
+        expect(
+          parseNftTrace(line.slice('trace id '.length, end), { source: 0, line: 1 }),
+          line.slice(0, end),
+        ).toBeTypeOf('string');
+  });
+});
+
+survivesAnything(
+  line => readTrace(`trace id ${line}`),
+  some(captureLines('nft-monitor.txt'), 150).map(line => line.replace(/^trace id /, '')),
+  ({ events, unrecognised }) => {
+    for (const event of events) expectWellFormed(event);
+    expect(events.length + unrecognised.length).toBe(1);
+    for (const { reason } of unrecognised) expect(reason).not.toBe('');
+  },
+);
