@@ -3,41 +3,94 @@
 # the evidence beside it, and takes the rules out again, whatever happens. POSIX sh, for dash, bash and busybox.
 #
 # Its whole world is its environment:
+#   TS_ROLE      trace: one trace (the default) · guard: first process of the agent's container, which outlives a trace that was
+#                killed and cleans up behind it · sweep: remove what ended runs left · facts: tell what this node has
 #   TS_RUN       run id, letters and digits; every rule and file carries it
 #   TS_DEADLINE  seconds this may last; afterwards the guard removes everything, even if nobody is left to ask
-#   TS_NFT       the injecting table as nft commands, one a line, or empty (method raw)
-#   TS_RAW       raw rules, one a line, `COMMAND CHAIN SPEC…` (iptables-legacy PREROUTING -s …), or empty (method nft)
-#   TS_LOG       where legacy TRACE lines are read: nflog, kmsg or none
+#   TS_METHOD    nft, raw, or auto: what this node can do
+#   TS_NFT       for nft: the injecting table as nft commands, one a line
+#   TS_RAW       for raw: rules, one a line, `FAMILY CHAIN SPEC…` (4 PREROUTING -s …); @STOP@ stands for the deadline's date
+#   TS_LOG       where legacy TRACE lines are read: nflog, kmsg, journald, file, none, or auto
 #   TS_BUDGET    trace lines of each source before it is cut off
 #   TS_PODS      addresses of the traced pod
+#   TS_TARGETS   addresses it is going to ask
+#   TS_NFLOG     folder of the nf_log sysctls where /proc/sys cannot be written to
+#   TS_HOST      where the node's own files are mounted, for journald and file
 # It speaks in lines on its standard output:
 #   @fact KEY VALUE    @say TEXT    @ready    @n LINE (nft monitor)    @k LINE (kernel log)    @p LINE (tcpdump -xx of nflog)
-#   @lost TEXT         @begin KIND NAME / a line with a blank before it / @end      @removed TEXT    @left TEXT    @over
-# `done` on its standard input means: gather the evidence and go; its end alone: go.
+#   @lost TEXT         @begin KIND NAME / a line with a blank before it / @end      @removed TEXT    @left TEXT    @finished
+#   @fail TEXT         why it gives up
+# `done` on its standard input means: gather the evidence and go; its end alone, or anything else: go.
 set -u
 export LC_ALL=C PATH="${PATH:-}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-dir=$(mktemp -d "${TMPDIR:-/tmp}/trace-svc-$TS_RUN.XXXXXX") || { echo "@fail no temporary folder"; exit 1; }
+TS_ROLE=${TS_ROLE:-trace}
+TS_METHOD=${TS_METHOD:-auto}
+TS_NFT=${TS_NFT:-}
+TS_RAW=${TS_RAW:-}
+TS_LOG=${TS_LOG:-none}
+nf_log=${TS_NFLOG:-/proc/sys/net/netfilter/nf_log}
+# One folder a run, where the guard finds it too.
+dir="${TMPDIR:-/tmp}/trace-svc-$TS_RUN"
 table="trace_svc_$TS_RUN"
 tag="trace-svc:$TS_RUN"
 pids=""
 cleaned=""
-: >"$dir/pids"
 
 say() { printf '@%s\n' "$*"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# ---- which iptables is which -----------------------------------------------------------------------------------------
+
+# The program of a flavour and family: one that says it in its name, or the plain one if its version says it.
+program() { # legacy|nft 4|6
+  case $2 in 4) plain=iptables ;; *) plain=ip6tables ;; esac
+  if have "$plain-$1"; then echo "$plain-$1"; return; fi
+  case $("$plain" --version 2>/dev/null) in
+  *nf_tables*) [ "$1" = nft ] && echo "$plain" ;;
+  ?*) [ "$1" = legacy ] && echo "$plain" ;;
+  esac
+}
+
+# Legacy tables that exist already. Asking a legacy program about another one would make it.
+legacy_tables() { case $1 in 4) cat /proc/net/ip_tables_names ;; *) cat /proc/net/ip6_tables_names ;; esac 2>/dev/null; }
+
+# Every iptables that could hold a rule of ours: `PROGRAM`, one a line.
+raw_programs() {
+  for family in 4 6; do
+    if legacy_tables $family | grep -qx raw; then program legacy $family; fi
+    if have nft && nft list tables 2>/dev/null | grep -q "^table ip${family#4} raw\$"; then program nft $family; fi
+  done
+}
+
 # ---- taking out ------------------------------------------------------------------------------------------------------
 
-# Removes exactly our own raw rules: those that carry the tag, found by reading the chain back.
-remove_raw() {
-  printf '%s\n' "$TS_RAW" | while read -r command chain _; do
-    [ -n "$command" ] || continue
-    while number=$("$command" -w 5 -t raw -L "$chain" -n --line-numbers 2>/dev/null | awk -v t="$tag" 'index($0, t) {print $1; exit}'); [ -n "$number" ]; do
-      "$command" -w 5 -t raw -D "$chain" "$number" 2>/dev/null || break
-      echo "$command raw $chain" >>"$dir/removed"
+# Removes exactly the raw rules that carry one of our tags, found by reading the chain back.
+remove_raw() { # pattern of awk that a line must match
+  for command in $(raw_programs); do
+    for chain in PREROUTING OUTPUT; do
+      while number=$("$command" -w 5 -t raw -L "$chain" -n --line-numbers 2>/dev/null | awk "$1"' {print $1; exit}'); [ -n "$number" ]; do
+        "$command" -w 5 -t raw -D "$chain" "$number" 2>/dev/null || break
+        echo "$command raw $chain" >>"$dir/removed"
+      done
     done
   done
+}
+
+restore_nf_log() {
+  for number in 2 10; do
+    [ -s "$dir/nf_log.$number" ] || continue
+    cat "$dir/nf_log.$number" >"$nf_log/$number" 2>/dev/null
+  done
+}
+
+# An iptables-nft that found no raw table made one for us; an empty one is ours to remove, and only then.
+remove_made_tables() {
+  [ -s "$dir/made" ] || return 0
+  while read -r family; do
+    case $family in ip) command=$(program nft 4) ;; *) command=$(program nft 6) ;; esac
+    "$command" -t raw -S 2>/dev/null | grep -q '^-[AN]' || nft delete table "$family" raw 2>/dev/null
+  done <"$dir/made"
 }
 
 cleanup() {
@@ -48,13 +101,8 @@ cleanup() {
   # The table goes with the process that owns it.
   for pid in $pids; do kill "$pid" 2>/dev/null; done
   for pid in $pids; do wait "$pid" 2>/dev/null; done
-  if [ -n "$TS_RAW" ]; then remove_raw; fi
-  if [ -n "$TS_NFT" ]; then
-    for family in ip ip6; do
-      nft list table "$family" "$table" >/dev/null 2>&1 || continue
-      nft delete table "$family" "$table" 2>/dev/null
-    done
-  fi
+  if [ -s "$dir/raw" ]; then remove_raw "index(\$0, \"$tag\")"; remove_made_tables; fi
+  restore_nf_log
   verify
   rm -rf "$dir"
 }
@@ -62,16 +110,24 @@ cleanup() {
 # Reads back: what is still there is said, what is gone is receipted.
 verify() {
   left=""
-  for family in ip ip6; do
-    [ -n "$TS_NFT" ] && nft list table "$family" "$table" >/dev/null 2>&1 && left="$left table:$family:$table"
-  done
-  for command in $(printf '%s\n' "$TS_RAW" | awk '{print $1}' | sort -u); do
-    "$command" -w 5 -t raw -S 2>/dev/null | grep -q "$tag" && left="$left rule:$command"
+  if [ -e "$dir/table" ]; then
+    for family in ip ip6; do
+      nft list table "$family" "$table" >/dev/null 2>&1 && left="$left table:$family:$table"
+    done
+  fi
+  if [ -s "$dir/raw" ]; then
+    for command in $(raw_programs); do
+      "$command" -w 5 -t raw -S 2>/dev/null | grep -q "$tag" && left="$left rule:$command"
+    done
+  fi
+  for number in 2 10; do
+    [ -s "$dir/nf_log.$number" ] && ! cmp -s "$dir/nf_log.$number" "$nf_log/$number" && left="$left sysctl:net.netfilter.nf_log.$number"
   done
   if [ -n "$left" ]; then say "left$left"; return; fi
-  [ -z "$TS_NFT" ] || say "removed nft table $table"
-  count=$(printf '%s\n' "$TS_RAW" | grep -c . || true)
-  [ -z "$TS_RAW" ] || say "removed $count rules in the raw table"
+  [ ! -e "$dir/table" ] || say "removed nft table $table"
+  count=$(grep -c . "$dir/raw" 2>/dev/null)
+  [ "${count:-0}" = 0 ] || say "removed $count rules in the raw table"
+  [ ! -s "$dir/nf_log.2" ] || say "removed our setting of net.netfilter.nf_log: it is $(cat "$nf_log/2") again"
 }
 
 # Remembers a process of ours, for us and for the guard.
@@ -91,12 +147,79 @@ guard() {
 
 # ---- facts -----------------------------------------------------------------------------------------------------------
 
+fact_file() { # key file
+  [ -r "$2" ] && say "fact $1 $(tr '\n\t' '  ' <"$2")"
+}
+
 facts() {
   say "fact kernel $(uname -r)"
   have nft && say "fact nft $(nft --version 2>/dev/null | head -n 1)"
-  have iptables-legacy && say "fact iptables $(iptables-legacy --version 2>/dev/null | head -n 1)"
-  [ -r /proc/sys/net/netfilter/nf_log/2 ] && say "fact nf_log $(cat /proc/sys/net/netfilter/nf_log/2)"
-  [ -r /proc/net/ip_tables_names ] && say "fact legacy_tables $(tr '\n' ' ' </proc/net/ip_tables_names)"
+  legacy=$(program legacy 4); nft_iptables=$(program nft 4)
+  [ -n "$legacy" ] && say "fact iptables_legacy $("$legacy" --version 2>/dev/null | head -n 1)"
+  [ -n "$nft_iptables" ] && say "fact iptables_nft $("$nft_iptables" --version 2>/dev/null | head -n 1)"
+  for tool in tcpdump conntrack ipset ipvsadm curl; do have $tool && tools="${tools:-} $tool"; done
+  say "fact tools${tools:-}"
+  fact_file nf_log "$nf_log/2"
+  fact_file legacy_tables /proc/net/ip_tables_names
+  fact_file legacy_tables6 /proc/net/ip6_tables_names
+  fact_file printk /proc/sys/kernel/printk
+  fact_file consoles /proc/consoles
+  fact_file ip_forward /proc/sys/net/ipv4/ip_forward
+  fact_file forwarding6 /proc/sys/net/ipv6/conf/all/forwarding
+  fact_file rp_filter /proc/sys/net/ipv4/conf/all/rp_filter
+  fact_file conntrack_count /proc/sys/net/netfilter/nf_conntrack_count
+  fact_file conntrack_max /proc/sys/net/netfilter/nf_conntrack_max
+  fact_file bridge_nf /proc/sys/net/bridge/bridge-nf-call-iptables
+  # kube-proxy says on the node's own address what it does (cmd/kube-proxy: --metrics-bind-address).
+  if have curl; then
+    mode=$(curl -s --noproxy '*' --max-time 1 http://127.0.0.1:10249/proxyMode 2>/dev/null | head -c 40)
+    case $mode in iptables | nftables | ipvs | kernelspace) say "fact proxy_mode $mode" ;; esac
+  fi
+}
+
+# ---- choosing --------------------------------------------------------------------------------------------------------
+
+# The own nft table is the better way wherever the kernel has nf_tables: it dies with its process, its trace shows the packet
+# before and after every translation, and legacy tables log the packets it marks as well.
+choose_method() {
+  flavour=""
+  if have nft && nft list tables >/dev/null 2>"$dir/err"; then nft_works=yes; else nft_works=""; fi
+  case $TS_METHOD in
+  auto) if [ -n "$nft_works" ] && [ -n "$TS_NFT" ]; then TS_METHOD=nft; else TS_METHOD=raw; fi ;;
+  nft)
+    have nft || { say "fail method nft needs the program nft in the agent's image"; return 1; }
+    [ -n "$nft_works" ] || { say "fail this node's kernel has no nf_tables: $(head -n 1 "$dir/err"); use --method raw"; return 1; } ;;
+  esac
+  if [ "$TS_METHOD" = raw ]; then choose_flavour || return 1; fi
+  say "fact method $TS_METHOD"
+}
+
+# Raw rules go where the Services' rules are; an empty flavour is not woken up.
+choose_flavour() {
+  flavour=nft
+  if [ -n "$(legacy_tables 4)$(legacy_tables 6)" ] || [ -z "$nft_works" ]; then flavour=legacy; fi
+  if [ -n "$nft_works" ] && nft list tables 2>/dev/null | grep -q '^table ip6* nat$' && ! legacy_tables 4 | grep -qx nat; then flavour=nft; fi
+  if [ -z "$(program $flavour 4)" ]; then
+    say "fail method raw needs iptables-$flavour in the agent's image, as this node's rules are of that flavour"
+    return 1
+  fi
+  say "fact flavour $flavour"
+}
+
+# Legacy tables speak through the kernel's logger. Packets of the trace are better sent to a netlink group than to the kernel
+# log: nothing is printed on a console, and nothing of the host is read.
+choose_log() {
+  if [ -z "$(legacy_tables 4)$(legacy_tables 6)" ] && [ "$flavour" != legacy ]; then TS_LOG=none; fi
+  [ "$TS_LOG" = auto ] || return 0
+  if have tcpdump && [ -w "$nf_log/2" ]; then TS_LOG=nflog; else TS_LOG=kmsg; fi
+}
+
+# A warning printed on a serial line holds up the packet it is about by some 20 ms (printk is synchronous).
+console_is_safe() {
+  read -r level _ </proc/sys/kernel/printk 2>/dev/null || return 0
+  [ "${level:-4}" -gt 4 ] && grep -q '^tty\(S\|AMA\)' /proc/consoles 2>/dev/null || return 0
+  say "fail this node prints warnings on a serial console ($(awk '{print $1; exit}' /proc/consoles)): each traced line would hold up its packet; use --log-source nflog"
+  return 1
 }
 
 # ---- putting in ------------------------------------------------------------------------------------------------------
@@ -108,7 +231,7 @@ start_nft() {
   nft_pid=$!
   own $nft_pid
   exec 3>"$dir/nft.in"
-  printf '%s\n' "$TS_NFT" >&3
+  if [ "$TS_METHOD" = nft ]; then : >"$dir/table"; printf '%s\n' "$TS_NFT" >&3; fi
   printf 'monitor trace\n' >&3
   tail -n +1 -f "$dir/nft.out" 2>/dev/null | sed -u -n -e "${TS_BUDGET}{s/.*/@over nft/p;q}" -e 's/^trace id/@n trace id/p' -e 's/^# ERROR/@n # ERROR/p' &
   own $!
@@ -121,39 +244,92 @@ start_nft() {
 
 # The trace group of nfnetlink is the 9th (include/uapi/linux/netfilter/nfnetlink.h): bit 0x100 in /proc/net/netlink.
 nft_listens() {
-  nft list tables 2>/dev/null | grep -q " $table\$" || return 1
+  if [ "$TS_METHOD" = nft ]; then nft list tables 2>/dev/null | grep -q " $table\$" || return 1; fi
   awk '$2 == 12 && substr($4, length($4) - 2, 1) % 2 == 1 {found = 1} END {exit !found}' /proc/net/netlink
 }
 
 start_log() {
   case $TS_LOG in
-  nflog)
-    ip -o link 2>/dev/null | sed -n 's/^\([0-9]*\): \([^:@]*\).*/@p # ifindex \1 \2/p'
-    tcpdump -l -U -n -xx -tt -B 8192 -i nflog:0 >"$dir/nflog.out" 2>"$dir/nflog.err" &
-    log_pid=$!; own $log_pid
-    until grep -q listening "$dir/nflog.err" 2>/dev/null; do
-      kill -0 "$log_pid" 2>/dev/null || { say "fail tcpdump: $(tr '\n' ' ' <"$dir/nflog.err")"; return 1; }
-      waited || return 1
-    done
-    tail -n +1 -f "$dir/nflog.out" 2>/dev/null | sed -u -e "$((TS_BUDGET * 12)){s/.*/@over nflog/;q}" -e 's/^/@p /' &
-    own $! ;;
-  kmsg)
-    echo "trace-svc:$TS_RUN begins" >/dev/kmsg || { say "fail /dev/kmsg cannot be written"; return 1; }
-    cat /dev/kmsg 2>/dev/null >"$dir/kmsg.out" &
-    own $!
-    until grep -q "trace-svc:$TS_RUN begins" "$dir/kmsg.out"; do waited || return 1; done
-    tail -n +1 -f "$dir/kmsg.out" 2>/dev/null | sed -u -n -e "1,/trace-svc:$TS_RUN begins/d" -e "$((TS_BUDGET + 100000)){s/.*/@over kmsg/p;q}" -e 's/^/@k /p' &
-    own $! ;;
+  nflog) start_nflog ;;
+  kmsg) console_is_safe && start_kmsg ;;
+  journald) console_is_safe && start_journald ;;
+  file) console_is_safe && start_file ;;
   esac
+}
+
+start_nflog() {
+  have tcpdump || { say "fail log source nflog needs tcpdump in the agent's image"; return 1; }
+  # libpcap makes itself the logger of IPv4, for good; what there was is written down first.
+  for number in 2 10; do [ ! -r "$nf_log/$number" ] || cat "$nf_log/$number" >"$dir/nf_log.$number"; done
+  ip -o link 2>/dev/null | sed -n 's/^\([0-9]*\): \([^:@]*\).*/@p # ifindex \1 \2/p'
+  tcpdump -l -U -n -xx -tt -B 8192 -i nflog:0 >"$dir/nflog.out" 2>"$dir/nflog.err" &
+  log_pid=$!; own $log_pid
+  until grep -q listening "$dir/nflog.err" 2>/dev/null; do
+    kill -0 "$log_pid" 2>/dev/null || { say "fail tcpdump: $(tr '\n' ' ' <"$dir/nflog.err")"; return 1; }
+    waited || return 1
+  done
+  for number in 2 10; do [ ! -s "$dir/nf_log.$number" ] || echo nfnetlink_log >"$nf_log/$number"; done 2>/dev/null
+  tail -n +1 -f "$dir/nflog.out" 2>/dev/null | sed -u -e "$((TS_BUDGET * 12)){s/.*/@over nflog/;q}" -e 's/^/@p /' &
+  own $!
+}
+
+# The kernel log is followed where the device may be opened, and read at the end where only syslog(2) is allowed.
+start_kmsg() {
+  if [ -r /dev/kmsg ] && [ -w /dev/kmsg ]; then follow_kmsg; return; fi
+  dmesg -S >"$dir/dmesg.before" 2>"$dir/err" || { say "fail the kernel log cannot be read: $(head -n 1 "$dir/err")"; return 1; }
+  tail -n 1 "$dir/dmesg.before" >"$dir/dmesg.last"
+}
+
+follow_kmsg() {
+  echo "trace-svc:$TS_RUN begins" >/dev/kmsg || { say "fail /dev/kmsg cannot be written"; return 1; }
+  cat /dev/kmsg 2>/dev/null >"$dir/kmsg.out" &
+  own $!
+  until grep -q "trace-svc:$TS_RUN begins" "$dir/kmsg.out"; do waited || return 1; done
+  tail -n +1 -f "$dir/kmsg.out" 2>/dev/null | sed -u -n -e "1,/trace-svc:$TS_RUN begins/d" -e "$((TS_BUDGET + 100000)){s/.*/@over kmsg/p;q}" -e '/TRACE: /s/^/@k /p' &
+  own $!
+}
+
+# Lines since the last one that was there before. Gone from the ring, it took others with it.
+read_dmesg() {
+  [ -s "$dir/dmesg.before" ] || return 0
+  dmesg -S >"$dir/dmesg.after" 2>/dev/null
+  grep -qxF -f "$dir/dmesg.last" "$dir/dmesg.after" || say "lost the kernel log was overwritten while tracing"
+  awk -v last="$(cat "$dir/dmesg.last")" 'found && /TRACE: / {print "@k " $0} $0 == last {found = 1}' "$dir/dmesg.after" | head -n "$TS_BUDGET"
+}
+
+start_journald() {
+  host=${TS_HOST:-/host}
+  chroot "$host" journalctl -k -n 0 -o short-monotonic >/dev/null 2>"$dir/err" || { say "fail this node's journal cannot be read: $(head -n 1 "$dir/err")"; return 1; }
+  chroot "$host" journalctl -k -f -n 0 -o short-monotonic >"$dir/journal.out" 2>/dev/null &
+  own $!
+  tail -n +1 -f "$dir/journal.out" 2>/dev/null | sed -u -n -e "${TS_BUDGET}{s/.*/@over journald/p;q}" -e '/TRACE: /s/^/@k /p' &
+  own $!
+}
+
+start_file() {
+  host=${TS_HOST:-/host}
+  for file in kern.log messages syslog; do [ ! -f "$host/var/log/$file" ] || { log_file="$host/var/log/$file"; break; }; done
+  [ -n "${log_file:-}" ] || { say "fail this node has none of kern.log, messages and syslog in /var/log; use another --log-source"; return 1; }
+  say "fact log_file ${log_file#"$host"}"
+  tail -n 0 -F "$log_file" >"$dir/file.out" 2>/dev/null &
+  own $!
+  tail -n +1 -f "$dir/file.out" 2>/dev/null | sed -u -n -e "${TS_BUDGET}{s/.*/@over file/p;q}" -e '/TRACE: /s/^/@k /p' &
+  own $!
 }
 
 ticks=0
 waited() { sleep 0.02; ticks=$((ticks + 1)); [ $ticks -lt 250 ] || { say "fail not ready after 5 s"; return 1; }; }
 
 start_raw() {
-  printf '%s\n' "$TS_RAW" >"$dir/raw"
-  while read -r command chain spec; do
-    [ -n "$command" ] || continue
+  now=$(date +%s)
+  stop=$(date -u -d "@$((now + TS_DEADLINE))" +%Y-%m-%dT%H:%M:%S) || { say "fail date cannot say when the deadline is"; return 1; }
+  for family in ip ip6; do
+    [ "$flavour" = legacy ] || nft list table $family raw >/dev/null 2>&1 || echo $family >>"$dir/made"
+  done
+  printf '%s\n' "$TS_RAW" | sed "s/@STOP@/$stop/" >"$dir/raw"
+  while read -r family chain spec; do
+    [ -n "$family" ] || continue
+    command=$(program "$flavour" "$family")
     # shellcheck disable=SC2086 # the words of a rule, made by us
     "$command" -w 5 -t raw -I "$chain" $spec 2>"$dir/err" || { say "fail $command: $(tr '\n' ' ' <"$dir/err")"; return 1; }
   done <"$dir/raw"
@@ -168,14 +344,38 @@ section() { # kind name command…
 }
 
 rules() {
-  if [ -n "$(cat /proc/net/ip_tables_names 2>/dev/null)" ] && have iptables-legacy-save; then section rules iptables-legacy-save iptables-legacy-save -c; fi
-  if have iptables-nft-save && nft list tables 2>/dev/null | grep -q '^table ip '; then section rules iptables-nft-save iptables-nft-save -c; fi
+  for family in 4 6; do
+    command=$(program legacy $family)
+    if [ -n "$(legacy_tables $family)" ] && [ -n "$command" ]; then section rules "ip${family#4}tables-legacy-save" "$command-save" -c; fi
+    command=$(program nft $family)
+    if [ -n "$command" ] && nft list tables 2>/dev/null | grep -q "^table ip${family#4} "; then section rules "ip${family#4}tables-nft-save" "$command-save" -c; fi
+  done
   if have nft; then section rules nft nft -a list ruleset; fi
+}
+
+# How the node would send a packet on: what the kernel does beside netfilter.
+routes() {
+  for pod in $TS_PODS; do
+    for target in $TS_TARGETS $(conntrack -L -s "$pod" 2>/dev/null | awk '{n = 0; for (i = 1; i <= NF; i++) if ($i ~ /^src=/ && n++ == 1) print substr($i, 5)}' | sort -u); do
+      case $pod$target in *:*.* | *.*:*) continue ;; esac
+      link=$(ip route get "$pod" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1)
+      ip route get "$target" from "$pod" iif "${link:-lo}" 2>&1 | head -n 1 | sed "s/^/$target /"
+    done
+  done
+  ip neigh show 2>/dev/null | grep -w "$(echo FAILED)" | head -n 20
 }
 
 evidence() {
   rules
-  if have conntrack; then for pod in $TS_PODS; do section conntrack "$pod" conntrack -L -s "$pod" -o extended; done; fi
+  if have conntrack; then
+    for pod in $TS_PODS; do
+      case $pod in *:*) version=ipv6 ;; *) version=ipv4 ;; esac
+      section conntrack "$pod" conntrack -L -f $version -s "$pod" -o extended
+    done
+  fi
+  if have ipvsadm && [ -r /proc/net/ip_vs ]; then section ipvs ipvsadm ipvsadm -Ln; fi
+  if have ipset && [ "${TS_IPSET:-}" ]; then section ipset ipset ipset save; fi
+  section route route routes
 }
 
 # Quiet means: no source has said anything for three looks in a row.
@@ -191,29 +391,84 @@ drain() {
     kill -INT "$log_pid" 2>/dev/null; wait "$log_pid" 2>/dev/null
     sed -n 's/^\([1-9][0-9]*\) packets dropped by kernel.*/@lost tcpdump: \1 packets dropped by the kernel/p' "$dir/nflog.err"
   fi
+  read_dmesg
   sleep 0.05
 }
 
 # ---- the story -------------------------------------------------------------------------------------------------------
 
-guard_pid=""
-finish() { status=$?; cleanup; [ -z "$guard_pid" ] || kill "$guard_pid" 2>/dev/null; exit $status; }
-trap finish EXIT
-trap 'exit 143' TERM
-trap 'exit 130' INT
-trap 'exit 129' HUP
+trace() {
+  mkdir -p "$dir" && : >"$dir/pids" || { say "fail no temporary folder"; exit 1; }
+  guard_pid=""
+  finish() { status=$?; cleanup; [ -z "$guard_pid" ] || kill "$guard_pid" 2>/dev/null; exit $status; }
+  trap finish EXIT
+  trap 'exit 143' TERM
+  trap 'exit 130' INT
+  trap 'exit 129' HUP
+  guard
+  facts
+  choose_method || exit 1
+  choose_log
+  say "fact log $TS_LOG"
+  start_log || exit 1
+  if [ "$TS_METHOD" = nft ] || [ "$flavour" = nft ]; then start_nft || exit 1; fi
+  if [ "$TS_METHOD" = raw ]; then start_raw || exit 1; fi
+  say ready
+  line=""
+  read -r line || line=""
+  # The end of our input, or another word, means that nobody waits for the evidence.
+  [ "$line" = "done" ] || exit 0
+  drain
+  evidence
+  say finished
+  exit 0
+}
 
-guard
-facts
-if [ -n "$TS_LOG" ]; then start_log || exit 1; fi
-if [ -n "$TS_NFT" ]; then start_nft || exit 1; fi
-if [ -n "$TS_RAW" ]; then start_raw || exit 1; fi
-say ready
-line=""
-while read -r line && [ "$line" != "done" ]; do :; done
-# The end of our input without a word means that nobody waits for the evidence.
-[ "$line" = "done" ] || exit 0
-drain
-evidence
-say finished
-exit 0
+# The container's first process. Restarted after it was killed, it finds what its trace left and removes that first.
+guard_container() {
+  sweep_run() { if [ -d "$dir" ]; then cleaned=""; cleanup; fi; }
+  trap 'kill $nap 2>/dev/null; pids=$(cat "$dir/pids" 2>/dev/null); sweep_run; exit 0' TERM INT
+  # Process numbers of a container that was killed mean nothing here.
+  sweep_run
+  say ready
+  sleep "$TS_DEADLINE" & nap=$!; wait $nap
+  pids=$(cat "$dir/pids" 2>/dev/null); sweep_run
+  exit 0
+}
+
+# What ended runs left on this node: rules past their date, or those of one run that is named.
+sweep() {
+  dir="${TMPDIR:-/tmp}/trace-svc-sweep"; mkdir -p "$dir"; : >"$dir/removed"
+  now=$(date -u +%Y-%m-%dT%H:%M:%S)
+  for command in $(raw_programs); do
+    "$command" -w 5 -t raw -S 2>/dev/null | while read -r word chain spec; do
+      run=$(printf '%s\n' "$spec" | sed -n 's/.*--comment "*trace-svc:\([a-z0-9]*\).*/\1/p')
+      stop=$(printf '%s\n' "$spec" | sed -n 's/.*--datestop \([^ ]*\).*/\1/p')
+      [ "$word" = -A ] && [ -n "$run" ] || continue
+      if [ "$run" = "$TS_RUN" ] || { [ "$TS_RUN" = all ] && [ "$(printf '%s\n%s\n' "$stop" "$now" | sort | head -n 1)" = "$stop" ]; }; then
+        # shellcheck disable=SC2086 # the words of a rule, read back
+        if "$command" -w 5 -t raw -D "$chain" $spec 2>/dev/null; then say "removed $command raw $chain: a rule of run $run"; else say "left rule:$command:$chain:$run"; fi
+      else say "say $command raw $chain: a rule of run $run is within its time and stays"
+      fi
+    done
+  done
+  if have nft; then
+    nft list tables 2>/dev/null | while read -r _ family name; do
+      case $name in trace_svc_*) ;; *) continue ;; esac
+      if [ "$TS_RUN" = all ] || [ "$name" = "trace_svc_$TS_RUN" ]; then
+        if nft delete table "$family" "$name" 2>/dev/null; then say "removed nft table $family $name"
+        else say "say nft table $family $name belongs to a run that is alive; it goes with its process"; fi
+      fi
+    done
+  fi
+  rm -rf "$dir"
+  say finished
+}
+
+case $TS_ROLE in
+trace) trace ;;
+guard) guard_container ;;
+sweep) sweep ;;
+facts) mkdir -p "$dir"; facts; choose_method; choose_log; say "fact log $TS_LOG"; say finished; rm -rf "$dir" ;;
+*) say "fail no such role: $TS_ROLE"; exit 1 ;;
+esac

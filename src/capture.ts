@@ -49,6 +49,8 @@ export interface Capture {
   conntrack: string[];
   ipsets: string[];
   ipvs: string[];
+  /** How the node would route to each address the packet was seen to go to: `ADDRESS ROUTE`, as `ip route get` prints it. */
+  routes: string[];
   /** Losses the collector itself noticed: a full buffer, a budget that ran out. */
   losses: string[];
   timings?: Record<string, number>;
@@ -69,6 +71,7 @@ export function emptyCapture(origin: Capture['origin'], objects: KubeObjects): C
     conntrack: [],
     ipsets: [],
     ipvs: [],
+    routes: [],
     losses: [],
     cleanup: { complete: true, removed: [] },
     notes: [],
@@ -162,6 +165,7 @@ const SHAPE: Shape = {
   conntrack: ['string'],
   ipsets: ['string'],
   ipvs: ['string'],
+  routes: ['string'],
   losses: ['string'],
   cleanup: CLEANUP,
   notes: ['string'],

@@ -2,25 +2,17 @@
 import type { Capture, CaptureProbe } from './capture.ts';
 import { TraceError } from './errors.ts';
 import { type AgentOutput, newAgentOutput, readAgentLine } from './parse/agent-output.ts';
+import { type AgentOrder, agentEnvironment } from './plan/agent.ts';
 import type { ProbePlan } from './plan/probes.ts';
-import { nftCommands, type RawCommands, rawRules, type TraceScope } from './plan/rules.ts';
 import type { Out, Running, Site } from './ports.ts';
 import type { Undo } from './undo.ts';
 
-export interface TraceOrder {
-  scope: TraceScope;
-  /** Seconds the node's guard gives us. */
-  seconds: number;
-  method: { kind: 'nft' } | { kind: 'raw'; commands: RawCommands };
-  log: 'nflog' | 'kmsg' | 'none';
+export interface TraceOrder extends AgentOrder {
   /** Each after the other; those of one group at the same time. */
   probes: ProbePlan[][];
-  /** The text of plugin/node-agent.sh. */
-  agent: string;
+  /** The command that runs plugin/node-agent.sh. */
+  agent: string[];
 }
-
-/** Trace lines of one source before it is cut off. */
-const BUDGET = 20_000;
 
 /** @param capture what is known already; gets everything that is gathered, also when the run fails half-way */
 export async function collect(
@@ -36,40 +28,58 @@ export async function collect(
   try {
     await untilReady(agent, output, signal);
     out.say('tracing');
-    for (const group of order.probes) {
-      if (signal.aborted) break;
-      capture.probes.push(...(await Promise.all(group.map(probe => runProbe(probe, site, signal)))));
-    }
+    await runProbes(order, site, capture, agent, signal);
     agent.write('done\n');
     await finished(agent, output, signal);
   } finally {
+    agent.write('leave\n');
     await agent.stop();
-    keep(capture, output, order);
+    if (!isReceipted(output)) await site.sweep?.(order.scope.run, line => readAgentLine(output, line));
+    keep(capture, output);
   }
   if (signal.aborted) throw new TraceError('interrupted', 'interrupted', undefined);
-  if (output.failure !== undefined)
-    throw new TraceError(
-      'internal',
-      `the node agent gave up: ${output.failure}`,
-      'Run with -v to see everything it said.',
-    );
+  if (output.failure !== undefined) throw gaveUp(output.failure);
+}
+
+function gaveUp(failure: string): TraceError {
+  return new TraceError(
+    'refused',
+    `the node agent gave up: ${failure}`,
+    'kubectl trace-svc doctor tells what the node has.',
+  );
+}
+
+/** The agent read back that what it put in is gone, or it put nothing in. */
+function isReceipted(output: AgentOutput): boolean {
+  return output.removed.length > 0 || output.left.length > 0 || (output.failure !== undefined && !output.ready);
 }
 
 function startAgent(order: TraceOrder, site: Site, output: AgentOutput, undo: Undo): Running {
-  const { scope, method } = order;
-  const env = {
-    TS_RUN: scope.run,
-    TS_DEADLINE: String(order.seconds),
-    TS_NFT: method.kind === 'nft' ? nftCommands(scope).join('\n') : '',
-    TS_RAW: method.kind === 'raw' ? rawRules(scope, method.commands).join('\n') : '',
-    TS_LOG: order.log,
-    TS_BUDGET: String(BUDGET),
-    TS_PODS: scope.podIps.join(' '),
-  };
   let agent: Running | undefined;
   undo.add('end the node agent, which takes the tracing rules out', async () => agent?.stop());
-  agent = site.node.start(['sh', '-c', order.agent], line => readAgentLine(output, line), { env });
+  agent = site.node.start(order.agent, line => readAgentLine(output, line), { env: agentEnvironment(order) });
   return agent;
+}
+
+/** A node that is gone in the middle ends the probes: nobody would see their packets. */
+async function runProbes(
+  order: TraceOrder,
+  site: Site,
+  capture: Capture,
+  agent: Running,
+  signal: AbortSignal,
+): Promise<void> {
+  const gone = agent.done.then(
+    () => {},
+    () => {},
+  );
+  for (const group of order.probes) {
+    if (signal.aborted) return;
+    const all = Promise.all(group.map(probe => runProbe(probe, site, signal)));
+    const results = await Promise.race([all, gone.then(() => undefined)]);
+    if (!results) return;
+    capture.probes.push(...results);
+  }
 }
 
 const READY_MS = 15_000;
@@ -86,11 +96,7 @@ async function untilReady(agent: Running, output: AgentOutput, signal: AbortSign
     if (signal.aborted) throw new TraceError('interrupted', 'interrupted', undefined);
     if (ended) {
       const { stderr, code } = await done;
-      throw new TraceError(
-        'refused',
-        `the node agent ended before it was ready: ${output.failure ?? (stderr.trim().split('\n').at(-1) || `exit code ${code}`)}`,
-        'The node may lack a tool or a kernel module: kubectl trace-svc doctor tells.',
-      );
+      throw gaveUp(output.failure ?? (stderr.trim().split('\n').at(-1) || `exit code ${code}`));
     }
     if (Date.now() > end)
       throw new TraceError(
@@ -107,7 +113,15 @@ const FINISH_MS = 20_000;
 
 async function finished(agent: Running, output: AgentOutput, signal: AbortSignal): Promise<void> {
   const aborted = new Promise<void>(resolve => signal.addEventListener('abort', () => resolve(), { once: true }));
-  await Promise.race([agent.done, aborted, pause(FINISH_MS)]);
+  const cut = await Promise.race([
+    agent.done.then(
+      () => undefined,
+      (error: Error) => error.message,
+    ),
+    aborted,
+    pause(FINISH_MS),
+  ]);
+  if (typeof cut === 'string') output.losses.push(cut);
   if (!output.ended && !signal.aborted && output.failure === undefined)
     output.losses.push('the node agent did not finish: evidence may be missing');
 }
@@ -133,8 +147,10 @@ async function runProbe(probe: ProbePlan, site: Site, signal: AbortSignal): Prom
   };
 }
 
-function keep(capture: Capture, output: AgentOutput, order: TraceOrder): void {
-  capture.node = { ...capture.node, method: order.method.kind, tools: output.facts };
+function keep(capture: Capture, output: AgentOutput): void {
+  capture.node = { ...capture.node, tools: output.facts };
+  if (output.facts.method !== undefined) capture.node.method = output.facts.method;
+  if (output.facts.proxy_mode !== undefined) capture.node.proxyMode ??= output.facts.proxy_mode;
   if (output.facts.kernel !== undefined) capture.node.kernel = output.facts.kernel;
   for (const [name, lines] of output.traces) capture.traces.push({ name, text: `${lines.join('\n')}\n` });
   for (const { kind, name, lines } of output.sections) {
@@ -143,8 +159,10 @@ function keep(capture: Capture, output: AgentOutput, order: TraceOrder): void {
     else if (kind === 'conntrack') capture.conntrack.push(text);
     else if (kind === 'ipset') capture.ipsets.push(text);
     else if (kind === 'ipvs') capture.ipvs.push(text);
+    else if (kind === 'route') capture.routes.push(...lines);
   }
   capture.losses.push(...output.losses);
+  capture.notes.push(...output.said);
   capture.cleanup.removed.push(...output.removed);
   if (output.left.length > 0) capture.cleanup = { ...capture.cleanup, complete: false, left: output.left };
 }

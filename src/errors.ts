@@ -27,6 +27,20 @@ export class TraceError extends Error {
   }
 }
 
+/** What the API server answered where it did not do what was asked. */
+export class ApiError extends TraceError {
+  /** HTTP status; 0 where no answer came. */
+  readonly status: number;
+  /** Kubernetes' own word: NotFound, Forbidden, AlreadyExists, … */
+  readonly reason: string;
+  constructor(status: number, reason: string, message: string, remedy?: string, cause?: unknown) {
+    super('api', message, remedy, cause);
+    this.name = 'ApiError';
+    this.status = status;
+    this.reason = reason;
+  }
+}
+
 export function exitCodeOf(kind: ErrorKind): number {
   switch (kind) {
     case 'usage':

@@ -58,4 +58,6 @@ export interface Shell {
 export interface Site {
   node: Shell;
   pod: Shell;
+  /** Where the agent ended without a receipt: removes what it left, and says so in the agent's own words. */
+  sweep?(run: string, line: (text: string) => void): Promise<void>;
 }

@@ -78,17 +78,14 @@ function traceOrder(order: LabOrder): TraceOrder {
       run: order.run,
       podIps: [senderOf(scenario).address],
       ports: [{ protocol: 'tcp', port }],
-      deadline: Math.floor(Date.now() / 1000) + SECONDS,
     },
     seconds: SECONDS,
-    method:
-      mode === 'legacy'
-        ? { kind: 'raw', commands: { ip: 'iptables-legacy', ip6: 'ip6tables-legacy' } }
-        : { kind: 'nft' },
+    method: mode === 'legacy' ? 'raw' : 'nft',
     // Only legacy tables write lines of their own; on an nft node there are none.
     log: mode === 'legacy' || mode === 'mixed' ? 'nflog' : 'none',
     probes: [[curl, pingProbe(address)], ...again],
-    agent: order.agent,
+    agent: ['sh', '-c', order.agent],
+    targets: [address],
   };
 }
 

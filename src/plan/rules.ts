@@ -10,8 +10,8 @@ export interface TraceScope {
   podIps: string[];
   /** What the probes send: one rule each. */
   ports: { protocol: 'tcp' | 'udp'; port: number }[];
-  /** Seconds since 1970 after which nothing of it may match any more. */
-  deadline: number;
+  /** The pod has traffic of its own: only packets to these ports and echo requests are looked at. */
+  busy?: boolean;
 }
 
 /** Packets a second that are traced at most, of each kind: a busy pod must not fill the log. */
@@ -32,22 +32,47 @@ export function nftCommands(scope: TraceScope): string[] {
   const families = new Set(scope.podIps.map(familyOf));
   return [...families].flatMap(family => {
     const table = `${family} ${tableName(scope.run)}`;
-    const pods = scope.podIps.filter(ip => familyOf(ip) === family);
-    const limit = `limit rate ${RATE}/second burst ${BURST} packets`;
-    const rule = (chain: string, match: string) => `add rule ${table} ${chain} ${match} meta nftrace set 1`;
     return [
       `add table ${table} { flags owner; }`,
       ...CHAINS.map(
         ([name, hook, priority]) => `add chain ${table} ${name} { type filter hook ${hook} priority ${priority}; }`,
       ),
-      ...pods.flatMap(pod => [
-        rule('pre', `${family} saddr ${pod} ${limit}`),
-        rule('pre2', `ct original ${family} saddr ${pod} ${limit}`),
-        rule('post', `ct original ${family} saddr ${pod}`),
-        rule('out', `${family} daddr ${pod} ${limit}`),
-      ]),
+      ...scope.podIps.filter(ip => familyOf(ip) === family).flatMap(pod => podRules(scope, table, family, pod)),
     ];
   });
+}
+
+const LIMIT = `limit rate ${RATE}/second burst ${BURST} packets`;
+
+/** By the addresses of the connection a packet belongs to, its replies are found whatever address they come from. */
+function podRules(scope: TraceScope, table: string, family: string, pod: string): string[] {
+  const rule = (chain: string, match: string) => `add rule ${table} ${chain} ${match} meta nftrace set 1`;
+  const of = `ct original ${family} saddr ${pod}`;
+  const [out, known] = scope.busy ? [asked(scope, family), connections(scope, family)] : [[''], ['']];
+  return [
+    ...out.map(match => rule('pre', `${family} saddr ${pod} ${match}${LIMIT}`)),
+    ...known.map(match => rule('pre2', `${of} ${match}${LIMIT}`)),
+    ...known.map(match => rule('post', `${of} ${match}`.trimEnd())),
+    ...(scope.busy
+      ? known.map(match => rule('out', `${of} ${match}${LIMIT}`))
+      : [rule('out', `${family} daddr ${pod} ${LIMIT}`)]),
+  ];
+}
+
+/** A packet's own header, where nobody knows its connection yet. */
+function asked({ ports }: TraceScope, family: string): string[] {
+  return [...ports.map(({ protocol, port }) => `${protocol} dport ${port} `), `meta l4proto ${icmpOf(family)} `];
+}
+
+function connections({ ports }: TraceScope, family: string): string[] {
+  return [
+    ...ports.map(({ protocol, port }) => `meta l4proto ${protocol} ct original proto-dst ${port} `),
+    `meta l4proto ${icmpOf(family)} `,
+  ];
+}
+
+function icmpOf(family: string): string {
+  return family === 'ip' ? 'icmp' : 'ipv6-icmp';
 }
 
 const CHAINS = [
@@ -57,18 +82,14 @@ const CHAINS = [
   ['out', 'output', -350],
 ] as const;
 
-export interface RawCommands {
-  ip: string;
-  ip6: string;
-}
+/** The rule's part that the node fills in: the date of its deadline by its own clock. */
+const STOP = '@STOP@';
 
-/** Raw rules as `COMMAND CHAIN SPEC…`, one a line, for node-agent.sh. */
-export function rawRules(scope: TraceScope, commands: RawCommands): string[] {
-  const stop = new Date(scope.deadline * 1000).toISOString().slice(0, 19);
-  const guard = `-m time --datestop ${stop} -m limit --limit ${RATE}/second --limit-burst ${BURST} -m comment --comment trace-svc:${scope.run} -j TRACE`;
+/** Raw rules as `FAMILY CHAIN SPEC…`, one a line, for node-agent.sh: which iptables they are given to, it finds out. */
+export function rawRules(scope: TraceScope): string[] {
+  const guard = `-m time --datestop ${STOP} -m limit --limit ${RATE}/second --limit-burst ${BURST} -m comment --comment trace-svc:${scope.run} -j TRACE`;
   return scope.podIps.flatMap(pod => {
     const v4 = familyOf(pod) === 'ip';
-    const command = v4 ? commands.ip : commands.ip6;
     const icmp = v4 ? 'icmp' : 'ipv6-icmp';
     const protocols = [...new Set(scope.ports.map(port => port.protocol))];
     const matches = [
@@ -79,6 +100,6 @@ export function rawRules(scope: TraceScope, commands: RawCommands): string[] {
         `OUTPUT -d ${pod} -p ${protocol}`,
       ]),
     ];
-    return matches.map(match => `${command} ${match} ${guard}`);
+    return matches.map(match => `${v4 ? 4 : 6} ${match} ${guard}`);
   });
 }

@@ -1,6 +1,7 @@
 /** The report as one JSON or YAML document, nothing recomputed. Schema: docs/report.schema.json. */
-import { stringify } from 'yaml';
+
 import type { Report } from '../model.ts';
+import { stringifyYaml } from '../yaml.ts';
 import { escapeJson, escapeReport } from './escape.ts';
 
 export function renderJson(report: Report): string {
@@ -9,5 +10,5 @@ export function renderJson(report: Report): string {
 
 /** YAML has no way to write every control character in every style, so they are made visible as in the tree. */
 export function renderYaml(report: Report): string {
-  return stringify(JSON.parse(JSON.stringify(escapeReport(report))), { lineWidth: 0 });
+  return stringifyYaml(JSON.parse(JSON.stringify(escapeReport(report))), { lineWidth: 0 });
 }

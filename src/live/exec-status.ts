@@ -1,0 +1,22 @@
+/** The last frame of an exec session: a Kubernetes Status -> exit code, or why there is none (client-go remotecommand v4). */
+import { TraceError } from '../errors.ts';
+
+interface Status {
+  status?: string;
+  reason?: string;
+  message?: string;
+  details?: { causes?: { reason?: string; message?: string }[] };
+}
+
+export function readStatus(text: string): number | TraceError {
+  let status: Status;
+  try {
+    status = JSON.parse(text) as Status;
+  } catch {
+    return new TraceError('api', `the command's status cannot be read: ${text.slice(0, 200)}`);
+  }
+  if (status.status === 'Success') return 0;
+  const code = status.details?.causes?.find(cause => cause.reason === 'ExitCode')?.message;
+  if (status.reason === 'NonZeroExitCode' && code !== undefined && Number.isInteger(Number(code))) return Number(code);
+  return new TraceError('api', `the command could not be run: ${status.message ?? status.reason ?? 'no reason given'}`);
+}

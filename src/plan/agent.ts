@@ -1,0 +1,38 @@
+/** What a node agent is told: the environment of plugin/node-agent.sh. The same for a pod, the lab, and --dry-run. */
+import { nftCommands, rawRules, type TraceScope } from './rules.ts';
+
+export type Method = 'auto' | 'nft' | 'raw';
+/** Where the legacy tables' lines are read. */
+export type LogSource = 'auto' | 'nflog' | 'kmsg' | 'journald' | 'file' | 'none';
+
+export const METHODS: readonly Method[] = ['auto', 'nft', 'raw'];
+export const LOG_SOURCES: readonly LogSource[] = ['auto', 'nflog', 'kmsg', 'journald', 'file'];
+
+export interface AgentOrder {
+  scope: TraceScope;
+  /** Seconds after which the node removes everything by itself. */
+  seconds: number;
+  method: Method;
+  log: LogSource;
+  /** Addresses the probes ask: the node tells how it would route to them. */
+  targets: string[];
+}
+
+/** Trace lines of one source before it is cut off. */
+const BUDGET = 20_000;
+
+export function agentEnvironment(order: AgentOrder): Record<string, string> {
+  const { scope, method } = order;
+  return {
+    TS_ROLE: 'trace',
+    TS_RUN: scope.run,
+    TS_DEADLINE: String(order.seconds),
+    TS_METHOD: method,
+    TS_NFT: method === 'raw' ? '' : nftCommands(scope).join('\n'),
+    TS_RAW: method === 'nft' ? '' : rawRules(scope).join('\n'),
+    TS_LOG: order.log,
+    TS_BUDGET: String(BUDGET),
+    TS_PODS: scope.podIps.join(' '),
+    TS_TARGETS: order.targets.join(' '),
+  };
+}
