@@ -15,6 +15,7 @@
 #   TS_PODS      addresses of the traced pod
 #   TS_TARGETS   addresses it is going to ask
 #   TS_NFLOG     folder of the nf_log sysctls where /proc/sys cannot be written to
+#   TS_LOCKLESS  the lock of the legacy tables is not the node's: do not change them
 #   TS_HOST      where the node's own files are mounted, for journald and file
 # It speaks in lines on its standard output:
 #   @fact KEY VALUE    @say TEXT    @ready    @n LINE (nft monitor)    @k LINE (kernel log)    @p LINE (tcpdump -xx of nflog)
@@ -121,7 +122,7 @@ verify() {
     done
   fi
   for number in 2 10; do
-    [ -s "$dir/nf_log.$number" ] && ! cmp -s "$dir/nf_log.$number" "$nf_log/$number" && left="$left sysctl:net.netfilter.nf_log.$number"
+    [ -s "$dir/nf_log.$number" ] && [ "$(cat "$dir/nf_log.$number")" != "$(cat "$nf_log/$number")" ] && left="$left sysctl:net.netfilter.nf_log.$number"
   done
   if [ -n "$left" ]; then say "left$left"; return; fi
   [ ! -e "$dir/table" ] || say "removed nft table $table"
@@ -203,6 +204,10 @@ choose_flavour() {
     say "fail method raw needs iptables-$flavour in the agent's image, as this node's rules are of that flavour"
     return 1
   fi
+  if [ "$flavour" = legacy ] && [ -n "${TS_LOCKLESS:-}" ]; then
+    say "fail this node has no nf_tables, and its legacy rules are changed under a lock the agent was not given; use --method raw"
+    return 1
+  fi
   say "fact flavour $flavour"
 }
 
@@ -262,15 +267,20 @@ start_nflog() {
   # libpcap makes itself the logger of IPv4, for good; what there was is written down first.
   for number in 2 10; do [ ! -r "$nf_log/$number" ] || cat "$nf_log/$number" >"$dir/nf_log.$number"; done
   ip -o link 2>/dev/null | sed -n 's/^\([0-9]*\): \([^:@]*\).*/@p # ifindex \1 \2/p'
-  tcpdump -l -U -n -xx -tt -B 8192 -i nflog:0 >"$dir/nflog.out" 2>"$dir/nflog.err" &
-  log_pid=$!; own $log_pid
-  until grep -q listening "$dir/nflog.err" 2>/dev/null; do
-    kill -0 "$log_pid" 2>/dev/null || { say "fail tcpdump: $(tr '\n' ' ' <"$dir/nflog.err")"; return 1; }
-    waited || return 1
-  done
+  # As another user it could not be ended by us without the right to; a tcpdump built without -Z stays who it is.
+  start_tcpdump -Z root || start_tcpdump || { say "fail tcpdump: $(tr '\n' ' ' <"$dir/nflog.err")"; return 1; }
   for number in 2 10; do [ ! -s "$dir/nf_log.$number" ] || echo nfnetlink_log >"$nf_log/$number"; done 2>/dev/null
   tail -n +1 -f "$dir/nflog.out" 2>/dev/null | sed -u -e "$((TS_BUDGET * 12)){s/.*/@over nflog/;q}" -e 's/^/@p /' &
   own $!
+}
+
+start_tcpdump() {
+  tcpdump "$@" -l -U -n -xx -tt -B 8192 -i nflog:0 >"$dir/nflog.out" 2>"$dir/nflog.err" &
+  log_pid=$!; own $log_pid
+  until grep -q listening "$dir/nflog.err" 2>/dev/null; do
+    kill -0 "$log_pid" 2>/dev/null || return 1
+    waited || return 1
+  done
 }
 
 # The kernel log is followed where the device may be opened, and read at the end where only syslog(2) is allowed.
@@ -398,7 +408,7 @@ drain() {
 # ---- the story -------------------------------------------------------------------------------------------------------
 
 trace() {
-  mkdir -p "$dir" && : >"$dir/pids" || { say "fail no temporary folder"; exit 1; }
+  mkdir -p "$dir" && echo $$ >"$dir/main" && : >"$dir/pids" || { say "fail no temporary folder"; exit 1; }
   guard_pid=""
   finish() { status=$?; cleanup; [ -z "$guard_pid" ] || kill "$guard_pid" 2>/dev/null; exit $status; }
   trap finish EXIT
@@ -436,8 +446,22 @@ guard_container() {
   exit 0
 }
 
+# A run of this container that nobody hears any more: it is told to go, and what it cannot do itself is done for it.
+end_run() {
+  main=$(cat "$dir/main" 2>/dev/null)
+  [ -z "$main" ] || kill -TERM "$main" 2>/dev/null
+  looks=0
+  while [ -d "$dir" ] && [ $looks -lt 60 ]; do sleep 0.05; looks=$((looks + 1)); done
+  if [ -d "$dir" ]; then
+    kill -9 "$main" 2>/dev/null
+    pids=$(cat "$dir/pids" 2>/dev/null); cleaned=""; cleanup
+  else say "removed what run $TS_RUN had put in, by its own cleanup"
+  fi
+}
+
 # What ended runs left on this node: rules past their date, or those of one run that is named.
 sweep() {
+  if [ "$TS_RUN" != all ] && [ -d "$dir" ]; then end_run; fi
   dir="${TMPDIR:-/tmp}/trace-svc-sweep"; mkdir -p "$dir"; : >"$dir/removed"
   now=$(date -u +%Y-%m-%dT%H:%M:%S)
   for command in $(raw_programs); do

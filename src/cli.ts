@@ -1,14 +1,18 @@
 /** The edge: the only file that touches process, and the only one that ends it. */
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { Command, CommanderError } from 'commander';
+import { CommanderError } from 'commander';
+import { createProgram, type Handlers } from './commands.ts';
 import { EXIT, exitCodeOf, TraceError } from './errors.ts';
 import { createFiles } from './live/files.ts';
+import type { Out } from './ports.ts';
 import { escapeText } from './render/escape.ts';
 import { createStyle } from './render/style.ts';
-import { type Colour, type ExplainFlags, type LabFlags, parseExplain, parseLab } from './request.ts';
+import { type Colour, parseExplain, parseLab } from './request.ts';
+import type { KubeRequest } from './request-live.ts';
 import type { Deps } from './run.ts';
 import type { LabDeps } from './run-lab.ts';
+import type { LiveDeps } from './run-live.ts';
 import { NAME, VERSION } from './version.ts';
 
 const BY_SIGNAL: Partial<Record<NodeJS.Signals, number>> = {
@@ -26,69 +30,69 @@ async function main(argv: string[]): Promise<number> {
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
   let code: number = EXIT.answered;
-  const program = createProgram(abort.signal, result => {
-    code = result;
-  });
+  const program = createProgram(
+    createHandlers(abort.signal, result => {
+      code = result;
+    }),
+  );
   try {
     await program.parseAsync(argv, { from: 'user' });
   } catch (error) {
+    endProgress();
     code = report(error);
   }
+  endProgress();
   return signalled !== 0 && code !== EXIT.cleanupIncomplete ? signalled : code;
 }
 
-function createProgram(signal: AbortSignal, ended: (code: number) => void): Command {
-  const program = new Command(NAME)
-    .description("Shows what really happened to a packet sent to a Kubernetes Service, from the kernel's own trace.")
-    .version(VERSION)
-    .exitOverride()
-    .configureOutput({ outputError: () => {} })
-    .showSuggestionAfterError(true);
-  program
-    .command('explain')
-    .description(
-      'explain a trace that was taken before: kernel log, nft monitor trace, xtables-monitor, or a saved capture',
-    )
-    .argument('[FILE...]', 'the trace; - is standard input')
-    .option(
-      '--rules <FILE>',
-      'rules of that moment: iptables-save, nft -a list ruleset, ipset save, ipvsadm -Ln (repeatable)',
-      collect,
-    )
-    .option('--objects <FILE>', 'kubectl get services,endpointslices,pods,nodes -A -o json (repeatable)', collect)
-    .option('--conntrack <FILE>', 'conntrack -L or -E (repeatable)', collect)
-    .option('--probe <FILE>', 'what curl or ping printed (repeatable)', collect)
-    .option('--pod-ip <IP>', 'only packets from or to this pod (repeatable)', collect)
-    .option('--follow', 'go on as the file grows, also when it is rotated')
-    .addHelpText('after', EXPLAIN_EXAMPLES)
-    .configureHelp({ helpWidth: 100 });
-  program
-    .command('lab')
-    .description('the same trace against a Service made of network namespaces on this machine: no cluster needed')
-    .argument('[SCENARIO]', 'healthy if not given; see --list')
-    .option('--mode <MODE>', 'who writes the rules, and how: legacy, nft, mixed or nftables')
-    .option('--list', 'list the scenarios')
-    .option('--keep', 'leave the namespaces there afterwards, to look around')
-    .option('--recorded', 'replay a recorded run instead')
-    .addHelpText('after', LAB_EXAMPLES);
-  for (const command of program.commands) addOutputOptions(command);
-  const explain = program.commands.find(command => command.name() === 'explain') as Command;
-  explain.action(async (files: string[], flags: ExplainFlags) => {
-    const request = parseExplain(files, flags);
-    const { runExplain } = await import('./run.ts');
-    ended(await runExplain(request, createDeps(request.colour, signal, request.quiet)));
-  });
-  const lab = program.commands.find(command => command.name() === 'lab') as Command;
-  lab.action(async (scenario: string | undefined, flags: LabFlags) => {
-    const request = parseLab(scenario, flags);
-    const { runLabCommand } = await import('./run-lab.ts');
-    ended(await runLabCommand(request, createLabDeps(createDeps(request.colour, signal, request.quiet), signal)));
-  });
-  program
-    .command('cleanup')
-    .description('remove what a run or a kept lab left behind')
-    .action(async () => ended(await cleanup()));
-  return program;
+function createHandlers(signal: AbortSignal, ended: (code: number) => void): Handlers {
+  return {
+    async live(words, flags) {
+      const { parseLive } = await import('./request-live.ts');
+      const request = parseLive(words, flags, process.env);
+      const { runLive } = await import('./run-live.ts');
+      const deps = await createDeps(request.colour, signal, request.quiet, request.verbose);
+      ended(await runLive(request, await createLiveDeps(request.kube, deps)));
+    },
+    async explain(files, flags) {
+      const request = parseExplain(files, flags);
+      const { runExplain } = await import('./run.ts');
+      ended(await runExplain(request, await createDeps(request.colour, signal, request.quiet)));
+    },
+    async lab(scenario, flags) {
+      const request = parseLab(scenario, flags);
+      const { runLabCommand } = await import('./run-lab.ts');
+      ended(
+        await runLabCommand(request, createLabDeps(await createDeps(request.colour, signal, request.quiet), signal)),
+      );
+    },
+    async doctor() {},
+    async cleanup() {
+      ended(await cleanup());
+    },
+  };
+}
+
+async function createLiveDeps(kube: KubeRequest, deps: Deps): Promise<LiveDeps> {
+  const [{ openCluster }, { default: agentScript }] = await Promise.all([
+    import('./live/cluster.ts'),
+    import('../plugin/node-agent.sh'),
+  ]);
+  const interactive = process.stdin.isTTY === true;
+  const cluster = openCluster(kube, kube.requestTimeoutMs, { env: process.env, interactive });
+  return { ...deps, cluster, run: newRunId(), agentScript, ask };
+}
+
+async function ask(question: string): Promise<boolean> {
+  if (process.stdin.isTTY !== true)
+    throw new TraceError('usage', 'there is no terminal to ask at', 'Leave --interactive out.');
+  const { createInterface } = await import('node:readline/promises');
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return /^y(es)?$/i.test((await lines.question(`${question} [y/N] `)).trim());
+  } finally {
+    lines.close();
+  }
 }
 
 /** What a lab needs of the machine, loaded only when there is one. */
@@ -144,41 +148,40 @@ async function cleanup(): Promise<number> {
   return EXIT.answered;
 }
 
-function addOutputOptions(command: Command): void {
-  command
-    .option('-o, --output <FORMAT>', 'tree, wide, json, yaml or markdown', 'tree')
-    .option('--save <FILE>', 'write everything that was gathered to a file; explain replays it')
-    .option('--color <WHEN>', 'auto, always or never', 'auto')
-    .option('-q, --quiet', 'no progress and no advice on standard error');
-}
-
-const LAB_EXAMPLES = `
-Examples:
-  ${NAME} lab
-  ${NAME} lab no-endpoints --mode nftables
-  ${NAME} lab api-server --keep`;
-
-const EXPLAIN_EXAMPLES = `
-Examples:
-  dmesg | ${NAME} explain -
-  ${NAME} explain /var/log/kern.log --pod-ip 10.244.1.7 --rules rules.txt --objects objects.json
-  ${NAME} explain nft-monitor.txt kern.log --rules ruleset.txt -o markdown
-  ${NAME} explain trace.json -o json`;
-
-function collect(value: string, before: string[] | undefined): string[] {
-  return [...(before ?? []), value];
-}
-
-function createDeps(colour: Colour, signal: AbortSignal, quiet: boolean): Deps {
+async function createDeps(colour: Colour, signal: AbortSignal, quiet: boolean, verbose = false): Promise<Deps> {
   return {
     files: createFiles(process.stdin),
-    out: {
-      result: text => void process.stdout.write(text),
-      say: text => void (quiet || process.stderr.write(`${escapeText(text)}\n`)),
-    },
+    out: await createOut(quiet, verbose),
     style: createStyle(wantsColour(colour), process.stdout.isTTY ? Math.max(60, process.stdout.columns || 80) : 80),
     signal,
   };
+}
+
+/** A spinner where a person looks on; plain lines elsewhere, and on a terminal that claims to have no columns (ora would hang). */
+async function createOut(quiet: boolean, verbose: boolean): Promise<Out> {
+  const result = (text: string) => void process.stdout.write(text);
+  const line = (text: string) => void process.stderr.write(`${escapeText(text)}\n`);
+  if (quiet) return { result, say() {}, step() {} };
+  if (verbose || !process.stderr.isTTY || !process.stderr.columns || process.env.TERM === 'dumb') {
+    const began = performance.now();
+    const timed = (text: string) => line(`${((performance.now() - began) / 1000).toFixed(2)} s  ${text}`);
+    return { result, say: line, step: verbose ? timed : line };
+  }
+  return createSpinner(result, line);
+}
+
+/** Whatever is said next, the spinner is gone by then. */
+let endProgress = () => {};
+
+async function createSpinner(result: (text: string) => void, line: (text: string) => void): Promise<Out> {
+  const { default: ora } = await import('ora');
+  const spinner = ora({ stream: process.stderr, discardStdin: false });
+  const aside = (write: (text: string) => void) => (text: string) => {
+    spinner.stop();
+    write(text);
+  };
+  endProgress = () => spinner.stop();
+  return { result: aside(result), say: aside(line), step: text => void spinner.start(escapeText(text)) };
 }
 
 /** --color, then NO_COLOR (no-color.org), then FORCE_COLOR, then whether a person is looking. */

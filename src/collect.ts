@@ -27,7 +27,7 @@ export async function collect(
   const agent = startAgent(order, site, output, undo);
   try {
     await untilReady(agent, output, signal);
-    out.say('tracing');
+    out.step('tracing');
     await runProbes(order, site, capture, agent, signal);
     agent.write('done\n');
     await finished(agent, output, signal);
@@ -35,6 +35,7 @@ export async function collect(
     agent.write('leave\n');
     await agent.stop();
     if (!isReceipted(output)) await site.sweep?.(order.scope.run, line => readAgentLine(output, line));
+    site.settled = isReceipted(output) && output.left.length === 0;
     keep(capture, output);
   }
   if (signal.aborted) throw new TraceError('interrupted', 'interrupted', undefined);

@@ -20,6 +20,8 @@ export interface Out {
   result(text: string): void;
   /** One line of progress, warning or advice. */
   say(text: string): void;
+  /** What is being done now; on a terminal it gives way to the next. */
+  step(text: string): void;
 }
 
 /** A finished command. */
@@ -54,10 +56,37 @@ export interface Shell {
   start(argv: string[], line: (text: string) => void, options?: RunOptions): Running;
 }
 
+export interface SendOptions {
+  body?: unknown;
+  contentType?: string;
+  timeoutMs?: number;
+  signal?: AbortSignal;
+}
+
+export interface PodRef {
+  namespace: string;
+  pod: string;
+  container: string;
+}
+
+/** A Kubernetes API server, as one user. */
+export interface Cluster {
+  readonly context: string;
+  readonly server: string;
+  /** The namespace of the context, or of -n. */
+  readonly namespace: string;
+  /** @throws ApiError for every answer that is not 2xx, and for none within the timeout */
+  send(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, options?: SendOptions): Promise<unknown>;
+  shell(pod: PodRef): Shell;
+  close(): void;
+}
+
 /** Where one run takes place: a pod to send from, and the node it stands on. */
 export interface Site {
   node: Shell;
   pod: Shell;
+  /** The agent has read back that nothing of it is left: its pod may go at once. */
+  settled?: boolean;
   /** Where the agent ended without a receipt: removes what it left, and says so in the agent's own words. */
   sweep?(run: string, line: (text: string) => void): Promise<void>;
 }

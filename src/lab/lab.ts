@@ -29,7 +29,7 @@ export async function runLab(order: LabOrder, undo: Undo, out: Out, signal: Abor
   const capture = newCapture(order);
   let holder: Holder | undefined;
   if (!order.keep) undo.add('remove the network namespaces', async () => holder?.stop());
-  out.say(`building ${scenario.name} (${mode}) from network namespaces`);
+  out.step(`building ${scenario.name} (${mode}) from network namespaces`);
   holder = await startHolder(order.run, order.root, order.keep);
   await build(holder, order, signal);
   const site = { node: holder.shell('n1'), pod: holder.shell(senderOf(scenario).name) };
@@ -71,7 +71,8 @@ function traceOrder(order: LabOrder): TraceOrder {
   const service = serviceOf(scenario);
   const address = scenario.ask?.address ?? (service.clusterIPs[0] as string);
   const port = scenario.ask?.port ?? service.ports[0]?.port ?? 80;
-  const curl = curlProbe(address, port, speaksTls(port, service.ports[0]?.name ?? ''), 3);
+  const scheme = speaksTls(port, service.ports[0]?.name ?? '') ? 'https' : 'http';
+  const curl = curlProbe(address, port, { scheme, path: '/', seconds: 3 });
   const again: ProbePlan[][] = Array.from({ length: (scenario.count ?? 1) - 1 }, () => [curl]);
   return {
     scope: {

@@ -1,0 +1,279 @@
+/** Words of the command line -> a live run. Pure: every wrong combination is refused here, with the way out in the message. */
+import { canonicalAddress } from './ip.ts';
+import { LOG_SOURCES, type LogSource, METHODS, type Method } from './plan/agent.ts';
+import { PULL_POLICIES, type PullPolicy } from './plan/pods.ts';
+import { type IpFamily, VIAS, type Via } from './plan/target.ts';
+import { type OutputFlags, type OutputRequest, parseOutput, quote, usage } from './request.ts';
+
+export interface KubeRequest {
+  kubeconfig?: string;
+  context?: string;
+  cluster?: string;
+  user?: string;
+  namespace?: string;
+  server?: string;
+  token?: string;
+  as?: string;
+  asGroup?: string[];
+  asUid?: string;
+  certificateAuthority?: string;
+  clientCertificate?: string;
+  clientKey?: string;
+  tlsServerName?: string;
+  insecureSkipTlsVerify?: boolean;
+  requestTimeoutMs: number;
+}
+
+export type Expectation = 'answered' | 'refused' | 'timeout' | 'unreachable';
+export const EXPECTATIONS: readonly Expectation[] = ['answered', 'refused', 'timeout', 'unreachable'];
+
+export interface AgentRequest {
+  agentImage: string;
+  agentNamespace?: string;
+  pullPolicy: PullPolicy;
+  pullSecrets: string[];
+}
+
+export interface LiveRequest extends OutputRequest, AgentRequest {
+  command: 'live';
+  kube: KubeRequest;
+  service: string;
+  /** The Service's own namespace, where it is not the one of the context. */
+  namespace?: string;
+  port?: string;
+  node?: string;
+  from?: string;
+  method: Method;
+  log: LogSource;
+  image: string;
+  /** Seconds a probe may take. */
+  timeout: number;
+  /** Milliseconds a pod may take to start. */
+  startTimeoutMs: number;
+  count: number;
+  family?: IpFamily;
+  via: Via;
+  path: string;
+  scheme?: 'http' | 'https';
+  udpData: string;
+  expect?: Expectation;
+  dryRun: boolean;
+  interactive: boolean;
+  verbose: boolean;
+}
+
+export interface KubeFlagWords extends OutputFlags {
+  kubeconfig?: string;
+  context?: string;
+  cluster?: string;
+  user?: string;
+  namespace?: string;
+  server?: string;
+  token?: string;
+  as?: string;
+  asGroup?: string[];
+  asUid?: string;
+  certificateAuthority?: string;
+  clientCertificate?: string;
+  clientKey?: string;
+  tlsServerName?: string;
+  insecureSkipTlsVerify?: boolean;
+  requestTimeout?: string;
+}
+
+export interface AgentFlags extends KubeFlagWords {
+  agentImage?: string;
+  agentNamespace?: string;
+  imagePullPolicy?: string;
+  imagePullSecret?: string[];
+}
+
+export interface LiveFlags extends AgentFlags {
+  node?: string;
+  from?: string;
+  method?: string;
+  logSource?: string;
+  image?: string;
+  timeout?: string;
+  startTimeout?: string;
+  count?: string;
+  ipFamily?: string;
+  via?: string;
+  path?: string;
+  scheme?: string;
+  udpData?: string;
+  expect?: string;
+  dryRun?: boolean;
+  interactive?: boolean;
+  verbose?: boolean;
+}
+
+/** Curl, ping and everything an agent needs; its recipe, and one for a smaller image, are in plugin/image. */
+export const DEFAULT_IMAGE = 'docker.io/nicolaka/netshoot:latest';
+
+type Env = Record<string, string | undefined>;
+
+export function parseLive(words: string[], flags: LiveFlags, env: Env): LiveRequest {
+  const image = flags.image ?? env.KUBECTL_TRACE_SVC_IMAGE ?? DEFAULT_IMAGE;
+  const request: LiveRequest = {
+    command: 'live',
+    ...parseOutput(flags),
+    ...parseAgent(flags, env, image),
+    kube: parseKube(flags),
+    ...parseTarget(words),
+    method: oneOf('--method', flags.method ?? env.KUBECTL_TRACE_SVC_METHOD ?? 'auto', METHODS),
+    log: oneOf('--log-source', flags.logSource ?? 'auto', LOG_SOURCES),
+    image,
+    timeout: positive('--timeout', flags.timeout ?? '3', 60),
+    startTimeoutMs: positive('--start-timeout', flags.startTimeout ?? '30', 600) * 1000,
+    count: positive('--count', flags.count ?? '1', 100),
+    via: oneOf('--via', flags.via ?? 'cluster-ip', VIAS),
+    path: parsePath(flags.path ?? '/'),
+    udpData: flags.udpData ?? 'hostname\n',
+    dryRun: flags.dryRun ?? false,
+    interactive: flags.interactive ?? false,
+    verbose: flags.verbose ?? false,
+  };
+  if (flags.ipFamily !== undefined) request.family = parseFamily(flags.ipFamily);
+  if (flags.scheme !== undefined) request.scheme = oneOf('--scheme', flags.scheme, ['http', 'https'] as const);
+  if (flags.expect !== undefined) request.expect = oneOf('--expect', flags.expect, EXPECTATIONS);
+  if (flags.node !== undefined) request.node = dnsName('--node', flags.node);
+  if (flags.from !== undefined) request.from = parseFrom(flags.from);
+  if (request.node !== undefined && request.from !== undefined)
+    throw usage('--from already tells the node: the one its pod is on', 'Leave --node out.');
+  if (request.dryRun && request.save !== undefined)
+    throw usage('--dry-run gathers nothing to --save', 'Leave one out.');
+  return request;
+}
+
+export function parseAgent(flags: AgentFlags, env: Env, image: string): AgentRequest {
+  const request: AgentRequest = {
+    agentImage: flags.agentImage ?? env.KUBECTL_TRACE_SVC_AGENT_IMAGE ?? image,
+    pullPolicy: oneOf('--image-pull-policy', flags.imagePullPolicy ?? 'IfNotPresent', PULL_POLICIES),
+    pullSecrets: (flags.imagePullSecret ?? []).map(name => dnsName('--image-pull-secret', name)),
+  };
+  const namespace = flags.agentNamespace ?? env.KUBECTL_TRACE_SVC_AGENT_NAMESPACE;
+  if (namespace) request.agentNamespace = dnsName('--agent-namespace', namespace);
+  for (const [flag, value] of [
+    ['--image', image],
+    ['--agent-image', request.agentImage],
+  ] as const)
+    if (!/^[\w][\w./:@-]*$/.test(value))
+      throw usage(`${flag} ${quote(value)} is no image`, 'For example nicolaka/netshoot:v0.15');
+  return request;
+}
+
+const KUBE_WORDS = [
+  'kubeconfig',
+  'context',
+  'cluster',
+  'user',
+  'namespace',
+  'server',
+  'token',
+  'as',
+  'asGroup',
+  'asUid',
+  'certificateAuthority',
+  'clientCertificate',
+  'clientKey',
+  'tlsServerName',
+  'insecureSkipTlsVerify',
+] as const;
+
+export function parseKube(flags: KubeFlagWords): KubeRequest {
+  const given = Object.fromEntries(KUBE_WORDS.flatMap(key => (flags[key] === undefined ? [] : [[key, flags[key]]])));
+  if (flags.namespace !== undefined) dnsName('--namespace', flags.namespace);
+  return { ...given, requestTimeoutMs: parseDuration(flags.requestTimeout ?? '10s') };
+}
+
+/** kubectl's own: `0` is no timeout; a bare number is seconds; else Go's 300ms, 10s, 1m30s. */
+function parseDuration(text: string): number {
+  const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+  if (/^\d+$/.test(text)) return Number(text) === 0 ? 2 ** 31 - 1 : Number(text) * 1000;
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
+  if (parts.length === 0 || parts.map(([part]) => part).join('') !== text)
+    throw usage(`--request-timeout ${quote(text)} is no duration`, 'For example 10s, 1m or 0 for none.');
+  return parts.reduce((sum, [, number, unit]) => sum + Number(number) * (units[unit as string] as number), 0);
+}
+
+/** A Service is found by `svc/NAME[:PORT]`, `NAME[:PORT]` or `NAME PORT`; without any, it is the API server's own. */
+function parseTarget(words: string[]): Pick<LiveRequest, 'service' | 'port' | 'namespace'> {
+  if (words.length > 2)
+    throw usage(
+      `${words.length} words are too many: ${words.map(quote).join(' ')}`,
+      'Name one Service and one port: svc/NAME:PORT',
+    );
+  const [word, second] = words;
+  if (word === undefined) return { service: 'kubernetes', namespace: 'default' };
+  const [, kind, rest = ''] = /^(?:([^/]*)\/)?(.*)$/s.exec(word) ?? [];
+  if (kind !== undefined && !['svc', 'service', 'services'].includes(kind.toLowerCase()))
+    throw usage(
+      `${quote(word)} is no Service`,
+      ['pod', 'pods', 'po'].includes(kind)
+        ? 'A run asks a Service; to send from a pod: --from pod/NAME'
+        : `Name it svc/NAME; its namespace is -n's: svc/${rest.split(':')[0] || 'NAME'} -n ${kind || 'NAMESPACE'}`,
+    );
+  const [, name = '', port] = /^([^:]*)(?::(.*))?$/s.exec(rest) ?? [];
+  if (port !== undefined && second !== undefined)
+    throw usage(`two ports: ${quote(port)} and ${quote(second)}`, 'Name one.');
+  if (canonicalAddress(rest) !== undefined)
+    throw usage(`${quote(rest)} is an address, not a Service`, 'kubectl get services -A -o wide tells whose it is.');
+  const asked = port ?? second;
+  return asked === undefined ? { service: serviceName(name) } : { service: serviceName(name), port: portWord(asked) };
+}
+
+function serviceName(name: string): string {
+  if (/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name)) return name;
+  throw usage(
+    name === '' ? 'the Service has no name' : `${quote(name)} cannot be the name of a Service`,
+    'Names are lower-case letters, digits and dashes: svc/my-service',
+  );
+}
+
+function portWord(word: string): string {
+  const [, port = '', protocol] = /^(.*?)(\/.*)?$/s.exec(word) ?? [];
+  if (protocol !== undefined && !/^\/(tcp|udp)$/i.test(protocol))
+    throw usage(`${quote(word)}: only TCP and UDP can be probed`, 'For example 53/udp.');
+  const number = Number(port);
+  if (/^\d+$/.test(port) && number >= 1 && number <= 65_535) return word;
+  if (/^(?=.*[a-z])[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?$/.test(port)) return word;
+  throw usage(
+    `${quote(port)} is neither a port number (1 to 65535) nor the name of a port`,
+    'For example svc/web:80 or svc/web:http',
+  );
+}
+
+function parseFrom(text: string): string {
+  const [, kind, name = ''] = /^(?:([^/]*)\/)?(.*)$/s.exec(text) ?? [];
+  if (kind !== undefined && !['pod', 'pods', 'po'].includes(kind.toLowerCase()))
+    throw usage(`--from ${quote(text)} is no pod`, 'Name a pod: --from pod/NAME');
+  return dnsName('--from', name);
+}
+
+function dnsName(flag: string, name: string): string {
+  if (/^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/.test(name)) return name;
+  throw usage(`${flag} ${quote(name)} is no valid name`, 'Names are lower-case letters, digits, dashes and dots.');
+}
+
+function oneOf<T extends string>(flag: string, value: string, known: readonly T[]): T {
+  if ((known as readonly string[]).includes(value)) return value as T;
+  throw usage(`${flag} ${quote(value)} is not known`, `Choose one of ${known.join(', ')}.`);
+}
+
+function positive(flag: string, text: string, most: number): number {
+  const number = Number(text.replace(/s$/, ''));
+  if (Number.isInteger(number) && number >= 1 && number <= most) return number;
+  throw usage(`${flag} ${quote(text)} is not a number from 1 to ${most}`, `For example ${flag} 3`);
+}
+
+function parseFamily(text: string): IpFamily {
+  const found = { ipv4: 'ipv4', '4': 'ipv4', ipv6: 'ipv6', '6': 'ipv6' }[text.toLowerCase()];
+  if (found === undefined) throw usage(`--ip-family ${quote(text)} is not known`, 'Choose IPv4 or IPv6.');
+  return found as IpFamily;
+}
+
+function parsePath(path: string): string {
+  if (/^\/[\x21-\x7e]*$/.test(path)) return path;
+  throw usage(`--path ${quote(path)} is no path`, 'It begins with /, without spaces: --path /healthz');
+}

@@ -1,0 +1,72 @@
+/** May we do what a run does? Asked before anything is made (SelfSubjectAccessReview), verb by verb, so that a refusal names the verb. */
+import { ApiError, TraceError } from '../errors.ts';
+import type { Cluster } from '../ports.ts';
+import { paths } from './paths.ts';
+
+export interface Right {
+  verb: string;
+  resource: string;
+  subresource?: string;
+  group?: string;
+  /** Undefined: in the whole cluster. */
+  namespace?: string;
+}
+
+/** What a run needs in the namespace its pods are made in. Since Kubernetes 1.35 a websocket needs `create` as well as `get`. */
+export function podRights(namespace: string): Right[] {
+  return [
+    ...['create', 'get', 'delete'].map(verb => ({ verb, resource: 'pods', namespace })),
+    ...['create', 'get'].map(verb => ({ verb, resource: 'pods', subresource: 'exec', namespace })),
+  ];
+}
+
+export function fromRights(namespace: string): Right[] {
+  return [
+    { verb: 'get', resource: 'pods', namespace },
+    { verb: 'patch', resource: 'pods', subresource: 'ephemeralcontainers', namespace },
+    ...['create', 'get'].map(verb => ({ verb, resource: 'pods', subresource: 'exec', namespace })),
+  ];
+}
+
+/** `create pods/exec in namespace default`. */
+export function rightText({ verb, resource, subresource, namespace }: Right): string {
+  const what = subresource === undefined ? resource : `${resource}/${subresource}`;
+  return `${verb} ${what}${namespace === undefined ? ' in the whole cluster' : ` in namespace ${namespace}`}`;
+}
+
+/** @returns undefined where the server does not let us ask */
+export async function isAllowed(cluster: Cluster, right: Right, signal: AbortSignal): Promise<boolean | undefined> {
+  const { verb, resource, subresource, group = '', namespace } = right;
+  const resourceAttributes = {
+    verb,
+    resource,
+    group,
+    ...(subresource && { subresource }),
+    ...(namespace && { namespace }),
+  };
+  const body = {
+    apiVersion: 'authorization.k8s.io/v1',
+    kind: 'SelfSubjectAccessReview',
+    spec: { resourceAttributes },
+  };
+  try {
+    const answer = await cluster.send('POST', paths.accessReviews(), { body, signal });
+    return (answer as { status?: { allowed?: boolean } }).status?.allowed === true;
+  } catch (error) {
+    if (error instanceof ApiError && [403, 404, 405].includes(error.status)) return undefined;
+    throw error;
+  }
+}
+
+/** @throws TraceError(refused) that names every right that is missing */
+export async function requireRights(cluster: Cluster, rights: Right[], signal: AbortSignal): Promise<void> {
+  const distinct = [...new Map(rights.map(right => [rightText(right), right])).values()];
+  const allowed = await Promise.all(distinct.map(right => isAllowed(cluster, right, signal)));
+  const missing = distinct.filter((_, i) => allowed[i] === false).map(rightText);
+  if (missing.length === 0) return;
+  throw new TraceError(
+    'refused',
+    `you may not ${missing.join(', nor ')}`,
+    'Ask for the rights in docs/rbac.md (plugin/rbac.yaml), or use a namespace where you have them: -n, --agent-namespace.',
+  );
+}

@@ -1,0 +1,17 @@
+/** Paths of the Kubernetes API that a run uses; docs/rbac.md and plugin/rbac.yaml grant exactly these. */
+const core = (namespace: string) => `/api/v1/namespaces/${encodeURIComponent(namespace)}`;
+
+export const paths = {
+  namespace: (namespace: string) => core(namespace),
+  service: (namespace: string, name: string) => `${core(namespace)}/services/${encodeURIComponent(name)}`,
+  slices: (namespace: string, service: string) =>
+    `/apis/discovery.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/endpointslices?labelSelector=${encodeURIComponent(`kubernetes.io/service-name=${service}`)}`,
+  nodes: () => '/api/v1/nodes',
+  node: (name: string) => `/api/v1/nodes/${encodeURIComponent(name)}`,
+  pods: (namespace: string) => `${core(namespace)}/pods`,
+  pod: (namespace: string, name: string) => `${core(namespace)}/pods/${encodeURIComponent(name)}`,
+  ephemeral: (namespace: string, name: string) =>
+    `${core(namespace)}/pods/${encodeURIComponent(name)}/ephemeralcontainers`,
+  podsLabelled: (label: string) => `/api/v1/pods?labelSelector=${encodeURIComponent(label)}`,
+  accessReviews: () => '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
+};

@@ -1,0 +1,221 @@
+/** Pods made, waited for and taken away again; what keeps one from starting is told in its own words. */
+import { ApiError, TraceError } from '../errors.ts';
+import type { Manifest } from '../plan/pods.ts';
+import type { Cluster } from '../ports.ts';
+import { paths } from './paths.ts';
+
+export interface PodState {
+  phase: string;
+  node?: string;
+  /** The pod's addresses, and those of its node. */
+  ips: string[];
+  hostIps: string[];
+  running: boolean;
+  /** Why it does not run, where that will not change by waiting. */
+  stuck?: string;
+  /** What it is waiting for. */
+  waiting?: string;
+  deleted: boolean;
+}
+
+interface ContainerStatus {
+  name?: string;
+  state?: {
+    running?: object;
+    waiting?: { reason?: string; message?: string };
+    terminated?: { reason?: string; message?: string; exitCode?: number };
+  };
+}
+
+interface PodJson {
+  metadata?: { deletionTimestamp?: string };
+  spec?: { nodeName?: string };
+  status?: {
+    phase?: string;
+    reason?: string;
+    message?: string;
+    podIPs?: { ip?: string }[];
+    hostIP?: string;
+    hostIPs?: { ip?: string }[];
+    conditions?: { type?: string; status?: string; reason?: string; message?: string }[];
+    containerStatuses?: ContainerStatus[];
+    ephemeralContainerStatuses?: ContainerStatus[];
+  };
+}
+
+/** Waiting does not help: the image is not there, or the node cannot make the container. */
+const STUCK = new Set([
+  'ErrImagePull',
+  'ImagePullBackOff',
+  'ErrImageNeverPull',
+  'InvalidImageName',
+  'CreateContainerConfigError',
+  'CreateContainerError',
+  'RunContainerError',
+  'CrashLoopBackOff',
+]);
+
+export function readPodState(value: unknown, container: string): PodState {
+  const { metadata, spec, status = {} } = value as PodJson;
+  const own = [...(status.containerStatuses ?? []), ...(status.ephemeralContainerStatuses ?? [])].find(
+    one => one.name === container,
+  );
+  const ips = (list: { ip?: string }[] | undefined) => (list ?? []).flatMap(({ ip }) => ip ?? []);
+  const state: PodState = {
+    phase: status.phase ?? 'Unknown',
+    ips: ips(status.podIPs),
+    hostIps: status.hostIPs ? ips(status.hostIPs) : [status.hostIP ?? ''].filter(Boolean),
+    running: own?.state?.running !== undefined && (status.podIPs?.length ?? 0) > 0,
+    deleted: metadata?.deletionTimestamp !== undefined,
+  };
+  if (spec?.nodeName !== undefined) state.node = spec.nodeName;
+  const stuck = stuckOf(status, own);
+  if (stuck !== undefined) state.stuck = stuck;
+  const unscheduled = status.conditions?.find(one => one.type === 'PodScheduled' && one.status === 'False');
+  const waiting = unscheduled?.message ?? own?.state?.waiting?.message ?? own?.state?.waiting?.reason;
+  if (waiting !== undefined) state.waiting = waiting;
+  return state;
+}
+
+function stuckOf(status: NonNullable<PodJson['status']>, own: ContainerStatus | undefined): string | undefined {
+  const { waiting, terminated } = own?.state ?? {};
+  if (waiting?.reason !== undefined && STUCK.has(waiting.reason))
+    return `${waiting.reason}: ${waiting.message ?? 'no more is said'}`;
+  if (terminated)
+    return `its container ended: ${terminated.message ?? terminated.reason ?? `exit code ${terminated.exitCode}`}`;
+  if (status.phase === 'Failed' || status.phase === 'Succeeded')
+    return [status.reason, status.message].filter(Boolean).join(': ') || `it is ${status.phase}`;
+  return undefined;
+}
+
+/** @throws TraceError(refused) where admission does not want it: Pod Security, a quota, a webhook */
+export async function createPod(cluster: Cluster, manifest: Manifest, signal: AbortSignal): Promise<void> {
+  const { name, namespace } = manifest.metadata;
+  try {
+    await cluster.send('POST', paths.pods(namespace), { body: manifest, signal });
+  } catch (error) {
+    throw error instanceof ApiError ? refusalOf(error, name, namespace) : error;
+  }
+}
+
+function refusalOf(error: ApiError, name: string, namespace: string): TraceError {
+  const said = error.message.replace(/^from the API server \(\w+\): /, '');
+  if (error.status === 404)
+    return new TraceError(
+      'usage',
+      `there is no namespace ${namespace}`,
+      'kubectl get namespaces lists those there are.',
+    );
+  if (error.status !== 403 && error.status !== 422 && error.status !== 400 && error.reason !== 'InternalError')
+    return error;
+  const why = /PodSecurity/.test(said)
+    ? 'Pod Security of that namespace forbids it. The agent needs a namespace of level privileged: --agent-namespace kube-system'
+    : /exceeded quota/.test(said)
+      ? 'A quota is used up there. Choose another namespace: -n, --agent-namespace.'
+      : /webhook/.test(said)
+        ? 'An admission webhook of this cluster does not want it. Choose a namespace it leaves alone: -n, --agent-namespace.'
+        : 'docs/rbac.md lists the rights a run needs; kubectl trace-svc doctor checks them.';
+  return new TraceError('refused', `pod ${namespace}/${name} was refused: ${said}`, why, error);
+}
+
+const POLL_MS = 80;
+
+/** @throws TraceError where the pod will not run, or does not within the time */
+export async function waitUntilRunning(
+  cluster: Cluster,
+  ref: { namespace: string; pod: string; container: string },
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<PodState> {
+  const end = performance.now() + timeoutMs;
+  const what = `pod ${ref.namespace}/${ref.pod}`;
+  for (;;) {
+    const state = await podState(cluster, ref, signal);
+    if (state.running && !state.deleted) return state;
+    if (state.deleted) throw new TraceError('api', `${what} was deleted by somebody else`, 'Run it again.');
+    if (state.stuck !== undefined)
+      throw new TraceError('api', `${what} does not start: ${state.stuck}`, remedyOf(state.stuck));
+    if (performance.now() > end)
+      throw new TraceError(
+        'api',
+        `${what} did not start within ${timeoutMs / 1000} s: ${state.waiting ?? `it is ${state.phase}`}`,
+        'kubectl get events tells more. --start-timeout waits longer, --node tries another node.',
+      );
+    await pause(POLL_MS, signal);
+  }
+}
+
+function remedyOf(stuck: string): string {
+  return /Image/.test(stuck)
+    ? 'Name an image the node can pull: --image, --agent-image; its recipe is in plugin/image. --image-pull-secret names credentials.'
+    : 'kubectl get events tells more; --node tries another node.';
+}
+
+export async function podState(
+  cluster: Cluster,
+  { namespace, pod, container }: { namespace: string; pod: string; container: string },
+  signal: AbortSignal,
+): Promise<PodState> {
+  try {
+    return readPodState(await cluster.send('GET', paths.pod(namespace, pod), { signal }), container);
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404)
+      throw new TraceError('api', `pod ${namespace}/${pod} was deleted by somebody else`, 'Run it again.');
+    throw error;
+  }
+}
+
+/** Gone already is as good. @param graceSeconds what the pod's processes get to end in order */
+export async function deletePod(
+  cluster: Cluster,
+  { namespace, name }: { namespace: string; name: string },
+  graceSeconds: number,
+): Promise<void> {
+  try {
+    await cluster.send('DELETE', paths.pod(namespace, name), {
+      body: { apiVersion: 'v1', kind: 'DeleteOptions', gracePeriodSeconds: graceSeconds },
+    });
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 404) throw error;
+  }
+}
+
+const GONE_MS = 15_000;
+
+/** @throws TraceError where it is still there after a while */
+export async function waitUntilGone(
+  cluster: Cluster,
+  { namespace, name }: { namespace: string; name: string },
+): Promise<void> {
+  const signal = AbortSignal.timeout(GONE_MS);
+  try {
+    for (;;) {
+      await cluster.send('GET', paths.pod(namespace, name), { signal });
+      await pause(POLL_MS, signal);
+    }
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return;
+    if (signal.aborted)
+      throw new TraceError(
+        'cleanup',
+        `it was told to go and is still there after ${GONE_MS / 1000} s: is its node alive?`,
+      );
+    throw error;
+  }
+}
+
+/** @throws TraceError(interrupted) */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const done = () => {
+      clearTimeout(timer);
+      reject(new TraceError('interrupted', 'interrupted'));
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', done);
+      resolve();
+    }, ms);
+    if (signal.aborted) done();
+    else signal.addEventListener('abort', done, { once: true });
+  });
+}
