@@ -229,17 +229,19 @@ console_is_safe() {
 
 # ---- putting in ------------------------------------------------------------------------------------------------------
 
+# What a source writes is bounded by the kernel: a file that grows too long ends its writer, and with nft goes the table. It
+# is read when the probes are done; then there is one writer on our output, and no line is cut by another.
+bounded() { ulimit -f $((TS_BUDGET * 2)); }
+
 start_nft() {
   mkfifo "$dir/nft.in" || return 1
   : >"$dir/nft.out"
-  nft -nn -i <"$dir/nft.in" >>"$dir/nft.out" 2>"$dir/nft.err" &
+  ( bounded; exec nft -nn -i <"$dir/nft.in" >>"$dir/nft.out" 2>"$dir/nft.err" ) &
   nft_pid=$!
   own $nft_pid
   exec 3>"$dir/nft.in"
   if [ "$TS_METHOD" = nft ]; then : >"$dir/table"; printf '%s\n' "$TS_NFT" >&3; fi
   printf 'monitor trace\n' >&3
-  tail -n +1 -f "$dir/nft.out" 2>/dev/null | sed -u -n -e "${TS_BUDGET}{s/.*/@over nft/p;q}" -e 's/^trace id/@n trace id/p' -e 's/^# ERROR/@n # ERROR/p' &
-  own $!
   until nft_listens; do
     [ ! -s "$dir/nft.err" ] || { say "fail nft: $(head -n 1 "$dir/nft.err")"; return 1; }
     kill -0 "$nft_pid" 2>/dev/null || { say "fail nft: $(tr '\n' ' ' <"$dir/nft.err")"; return 1; }
@@ -266,16 +268,13 @@ start_nflog() {
   have tcpdump || { say "fail log source nflog needs tcpdump in the agent's image"; return 1; }
   # libpcap makes itself the logger of IPv4, for good; what there was is written down first.
   for number in 2 10; do [ ! -r "$nf_log/$number" ] || cat "$nf_log/$number" >"$dir/nf_log.$number"; done
-  ip -o link 2>/dev/null | sed -n 's/^\([0-9]*\): \([^:@]*\).*/@p # ifindex \1 \2/p'
   # As another user it could not be ended by us without the right to; a tcpdump built without -Z stays who it is.
   start_tcpdump -Z root || start_tcpdump || { say "fail tcpdump: $(tr '\n' ' ' <"$dir/nflog.err")"; return 1; }
   for number in 2 10; do [ ! -s "$dir/nf_log.$number" ] || echo nfnetlink_log >"$nf_log/$number"; done 2>/dev/null
-  tail -n +1 -f "$dir/nflog.out" 2>/dev/null | sed -u -e "$((TS_BUDGET * 12)){s/.*/@over nflog/;q}" -e 's/^/@p /' &
-  own $!
 }
 
 start_tcpdump() {
-  tcpdump "$@" -l -U -n -xx -tt -B 8192 -i nflog:0 >"$dir/nflog.out" 2>"$dir/nflog.err" &
+  ( bounded; exec tcpdump "$@" -l -U -n -xx -tt -B 8192 -i nflog:0 >"$dir/nflog.out" 2>"$dir/nflog.err" ) &
   log_pid=$!; own $log_pid
   until grep -q listening "$dir/nflog.err" 2>/dev/null; do
     kill -0 "$log_pid" 2>/dev/null || return 1
@@ -292,11 +291,9 @@ start_kmsg() {
 
 follow_kmsg() {
   echo "trace-svc:$TS_RUN begins" >/dev/kmsg || { say "fail /dev/kmsg cannot be written"; return 1; }
-  cat /dev/kmsg 2>/dev/null >"$dir/kmsg.out" &
+  ( bounded; exec cat /dev/kmsg 2>/dev/null >"$dir/kmsg.out" ) &
   own $!
   until grep -q "trace-svc:$TS_RUN begins" "$dir/kmsg.out"; do waited || return 1; done
-  tail -n +1 -f "$dir/kmsg.out" 2>/dev/null | sed -u -n -e "1,/trace-svc:$TS_RUN begins/d" -e "$((TS_BUDGET + 100000)){s/.*/@over kmsg/p;q}" -e '/TRACE: /s/^/@k /p' &
-  own $!
 }
 
 # Lines since the last one that was there before. Gone from the ring, it took others with it.
@@ -310,9 +307,7 @@ read_dmesg() {
 start_journald() {
   host=${TS_HOST:-/host}
   chroot "$host" journalctl -k -n 0 -o short-monotonic >/dev/null 2>"$dir/err" || { say "fail this node's journal cannot be read: $(head -n 1 "$dir/err")"; return 1; }
-  chroot "$host" journalctl -k -f -n 0 -o short-monotonic >"$dir/journal.out" 2>/dev/null &
-  own $!
-  tail -n +1 -f "$dir/journal.out" 2>/dev/null | sed -u -n -e "${TS_BUDGET}{s/.*/@over journald/p;q}" -e '/TRACE: /s/^/@k /p' &
+  ( bounded; exec chroot "$host" journalctl -k -f -n 0 -o short-monotonic >"$dir/journal.out" 2>/dev/null ) &
   own $!
 }
 
@@ -321,9 +316,7 @@ start_file() {
   for file in kern.log messages syslog; do [ ! -f "$host/var/log/$file" ] || { log_file="$host/var/log/$file"; break; }; done
   [ -n "${log_file:-}" ] || { say "fail this node has none of kern.log, messages and syslog in /var/log; use another --log-source"; return 1; }
   say "fact log_file ${log_file#"$host"}"
-  tail -n 0 -F "$log_file" >"$dir/file.out" 2>/dev/null &
-  own $!
-  tail -n +1 -f "$dir/file.out" 2>/dev/null | sed -u -n -e "${TS_BUDGET}{s/.*/@over file/p;q}" -e '/TRACE: /s/^/@k /p' &
+  ( bounded; exec tail -n 0 -F "$log_file" >"$dir/file.out" 2>/dev/null ) &
   own $!
 }
 
@@ -388,6 +381,15 @@ evidence() {
   section route route routes
 }
 
+# What a source wrote, as lines of ours.
+passed_on() { # source letter pattern budget [sed command]
+  file="$dir/$1.out"
+  [ -s "$file" ] || return 0
+  sed -e "${5:-}" "$file" | grep "$3" >"$dir/lines" || return 0
+  head -n "$4" "$dir/lines" | sed "s/^/@$2 /"
+  if [ "$(wc -l <"$dir/lines")" -gt "$4" ] || [ "$(wc -c <"$file")" -ge $((TS_BUDGET * 1024)) ]; then say "over $1"; fi
+}
+
 # Quiet means: no source has said anything for three looks in a row.
 drain() {
   same=0; looks=0; before=""
@@ -401,8 +403,13 @@ drain() {
     kill -INT "$log_pid" 2>/dev/null; wait "$log_pid" 2>/dev/null
     sed -n 's/^\([1-9][0-9]*\) packets dropped by kernel.*/@lost tcpdump: \1 packets dropped by the kernel/p' "$dir/nflog.err"
   fi
+  [ ! -s "$dir/nflog.out" ] || ip -o link 2>/dev/null | sed -n 's/^\([0-9]*\): \([^:@]*\).*/@p # ifindex \1 \2/p'
+  passed_on nflog p . $((TS_BUDGET * 12))
+  passed_on kmsg k 'TRACE: ' "$TS_BUDGET" "1,/trace-svc:$TS_RUN begins/d"
+  passed_on journal k 'TRACE: ' "$TS_BUDGET"
+  passed_on file k 'TRACE: ' "$TS_BUDGET"
   read_dmesg
-  sleep 0.05
+  passed_on nft n '^trace id\|^# ERROR' "$TS_BUDGET"
 }
 
 # ---- the story -------------------------------------------------------------------------------------------------------

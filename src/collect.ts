@@ -163,6 +163,10 @@ function keep(capture: Capture, output: AgentOutput): void {
     else if (kind === 'route') capture.routes.push(...lines);
   }
   capture.losses.push(...output.losses);
+  if (output.unknown.length > 0)
+    capture.losses.push(
+      `${output.unknown.length} lines of the node agent make no sense, the first: ${output.unknown[0]?.slice(0, 120)}`,
+    );
   capture.notes.push(...output.said);
   capture.cleanup.removed.push(...output.removed);
   if (output.left.length > 0) capture.cleanup = { ...capture.cleanup, complete: false, left: output.left };
