@@ -169,6 +169,7 @@ async function traceOn(
     hostNetwork: false,
   });
   const trace = traceOrder(request, plan, deps, site);
+  capture.source.ips = trace.scope.podIps;
   await collect(trace, site, capture, undo, deps.out, deps.signal);
   capture.cleanup.removed.push(...site.made);
 }

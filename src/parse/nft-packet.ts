@@ -182,12 +182,19 @@ function icmpOf(protocol: 'icmp' | 'icmpv6', fields: Map<string, string>): IcmpH
   const echo = v4 ? type === 8 || type === 0 : type === 128 || type === 129;
   // nft prints these fields for every type, whatever the bytes mean there.
   if (echo) {
-    icmp.id = uint(field('id'));
-    icmp.seq = uint(field('sequence'));
+    Object.assign(icmp, echoOf(field));
   } else if (v4) {
     icmp.quoted = quotedOf(fields.get('@th,64,96'));
   }
   return icmp;
+}
+
+/** nft names ICMPv6's bytes 4 to 7 by the first field it knows there, whatever the type: an echo's are its id and sequence. */
+function echoOf(field: (name: string) => string | undefined): { id: number | undefined; seq: number | undefined } {
+  const both = uint(field('parameter-problem')) ?? uint(field('packet-too-big')) ?? uint(field('mtu'));
+  if (field('id') !== undefined || both === undefined)
+    return { id: uint(field('id')), seq: uint(field('sequence')) };
+  return { id: both >>> 16, seq: both & 0xffff };
 }
 
 /** The 12 bytes after an ICMP error's own 8: version, length, id and protocol of the IPv4 packet it quotes (RFC 792). */

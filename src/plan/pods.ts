@@ -97,9 +97,14 @@ export function probePod(order: PodOrder): Manifest {
   };
 }
 
+/** Kubernetes reads `$(NAME)` and `$$` in commands and environment; a text that is a shell's own has every `$` doubled. */
+function literal(text: string): string {
+  return text.replaceAll('$', () => '$$');
+}
+
 /** Ends at once when it is told to, and by itself when its time is over. */
 function waitScript(seconds: number): string {
-  return `echo $$ >/tmp/.trace-svc-pid 2>/dev/null; trap 'exit 0' TERM; sleep ${seconds} & wait`;
+  return literal(`echo $$ >/tmp/.trace-svc-pid 2>/dev/null; trap 'exit 0' TERM; sleep ${seconds} & wait`);
 }
 
 const TINY = { requests: { cpu: '10m', memory: '16Mi' }, limits: { memory: '128Mi' } };
@@ -180,7 +185,7 @@ function agentContainer(order: AgentPodOrder) {
     ...imageOf(order),
     command: AGENT_COMMAND,
     env: [
-      { name: 'TS_AGENT', value: script },
+      { name: 'TS_AGENT', value: literal(script) },
       { name: 'TS_ROLE', value: 'guard' },
       { name: 'TS_RUN', value: run },
       { name: 'TS_DEADLINE', value: String(seconds) },

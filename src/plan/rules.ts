@@ -3,6 +3,7 @@
  * an nft table goes with the process that owns it, a raw rule no longer matches after its date.
  */
 import { familyOf } from '../ip.ts';
+import type { Family } from '../model.ts';
 
 export interface TraceScope {
   /** Letters and digits; every rule carries it. */
@@ -45,34 +46,38 @@ export function nftCommands(scope: TraceScope): string[] {
 const LIMIT = `limit rate ${RATE}/second burst ${BURST} packets`;
 
 /** By the addresses of the connection a packet belongs to, its replies are found whatever address they come from. */
-function podRules(scope: TraceScope, table: string, family: string, pod: string): string[] {
+function podRules(scope: TraceScope, table: string, family: Family, pod: string): string[] {
   const rule = (chain: string, match: string) => `add rule ${table} ${chain} ${match} meta nftrace set 1`;
   const of = `ct original ${family} saddr ${pod}`;
-  const [out, known] = scope.busy ? [asked(scope, family), connections(scope, family)] : [[''], ['']];
+  const known = scope.busy ? connections(scope, family) : [''];
   return [
-    ...out.map(match => rule('pre', `${family} saddr ${pod} ${match}${LIMIT}`)),
+    ...asked(scope, family).map(match => rule('pre', `${family} saddr ${pod} ${match}${LIMIT}`)),
     ...known.map(match => rule('pre2', `${of} ${match}${LIMIT}`)),
     ...known.map(match => rule('post', `${of} ${match}`.trimEnd())),
-    ...(scope.busy
-      ? known.map(match => rule('out', `${of} ${match}${LIMIT}`))
-      : [rule('out', `${family} daddr ${pod} ${LIMIT}`)]),
+    // What the node itself answers has no connection yet where it begins.
+    ...answers(scope, family).map(match => rule('out', `${family} daddr ${pod} ${match}${LIMIT}`)),
   ];
 }
 
-/** A packet's own header, where nobody knows its connection yet. */
-function asked({ ports }: TraceScope, family: string): string[] {
-  return [...ports.map(({ protocol, port }) => `${protocol} dport ${port} `), `meta l4proto ${icmpOf(family)} `];
+/** A packet's own header, where nobody knows its connection yet. IPv6 speaks with its neighbours in ICMPv6 too: not our affair. */
+function asked({ ports, busy }: TraceScope, family: Family): string[] {
+  const icmp = family === 'ip' ? 'icmp type echo-request ' : 'icmpv6 type echo-request ';
+  if (busy) return [...ports.map(({ protocol, port }) => `${protocol} dport ${port} `), icmp];
+  return family === 'ip' ? [''] : ['meta l4proto != ipv6-icmp ', icmp];
 }
 
-function connections({ ports }: TraceScope, family: string): string[] {
+function connections({ ports }: TraceScope, family: Family): string[] {
   return [
     ...ports.map(({ protocol, port }) => `meta l4proto ${protocol} ct original proto-dst ${port} `),
-    `meta l4proto ${icmpOf(family)} `,
+    `meta l4proto ${family === 'ip' ? 'icmp' : 'ipv6-icmp'} `,
   ];
 }
 
-function icmpOf(family: string): string {
-  return family === 'ip' ? 'icmp' : 'ipv6-icmp';
+/** ICMPv6 types below 130 are errors and echoes; above are neighbours and listeners (IANA icmpv6-parameters). */
+function answers({ ports, busy }: TraceScope, family: Family): string[] {
+  const icmp = family === 'ip' ? 'meta l4proto icmp ' : 'icmpv6 type < 130 ';
+  if (busy) return [...ports.map(({ protocol, port }) => `${protocol} sport ${port} `), icmp];
+  return family === 'ip' ? [''] : ['meta l4proto != ipv6-icmp ', icmp];
 }
 
 const CHAINS = [
@@ -89,17 +94,23 @@ const STOP = '@STOP@';
 export function rawRules(scope: TraceScope): string[] {
   const guard = `-m time --datestop ${STOP} -m limit --limit ${RATE}/second --limit-burst ${BURST} -m comment --comment trace-svc:${scope.run} -j TRACE`;
   return scope.podIps.flatMap(pod => {
-    const v4 = familyOf(pod) === 'ip';
-    const icmp = v4 ? 'icmp' : 'ipv6-icmp';
-    const protocols = [...new Set(scope.ports.map(port => port.protocol))];
-    const matches = [
-      ...scope.ports.map(({ protocol, port }) => `PREROUTING -s ${pod} -p ${protocol} --dport ${port}`),
-      `PREROUTING -s ${pod} -p ${icmp}`,
-      ...[...protocols, icmp].flatMap(protocol => [
-        `PREROUTING -d ${pod} -p ${protocol}`,
-        `OUTPUT -d ${pod} -p ${protocol}`,
-      ]),
-    ];
-    return matches.map(match => `${v4 ? 4 : 6} ${match} ${guard}`);
+    const number = familyOf(pod) === 'ip' ? 4 : 6;
+    return [
+      ...requests(scope, number).map(match => `PREROUTING -s ${pod} ${match}`),
+      ...replies(scope, number).flatMap(match => [`PREROUTING -d ${pod} ${match}`, `OUTPUT -d ${pod} ${match}`]),
+    ].map(match => `${number} ${match} ${guard}`);
   });
+}
+
+function requests({ ports }: TraceScope, number: 4 | 6): string[] {
+  const echo = number === 4 ? '-p icmp --icmp-type echo-request' : '-p ipv6-icmp --icmpv6-type echo-request';
+  return [...ports.map(({ protocol, port }) => `-p ${protocol} --dport ${port}`), echo];
+}
+
+/** A reply's source port is the endpoint's, which nobody knows beforehand: any port of the protocol will do. */
+function replies({ ports }: TraceScope, number: 4 | 6): string[] {
+  const protocols = [...new Set(ports.map(port => `-p ${port.protocol}`))];
+  if (number === 4) return [...protocols, '-p icmp'];
+  const errors = ['echo-reply', 'destination-unreachable', 'time-exceeded', 'packet-too-big'];
+  return [...protocols, ...errors.map(type => `-p ipv6-icmp --icmpv6-type ${type}`)];
 }

@@ -50,10 +50,14 @@ function heading(report: Report, style: Style): string[] {
   const { target, source, node, completeness } = report;
   const lines: string[] = [];
   if (target) {
-    const ready = target.endpoints.filter(endpoint => endpoint.ready).length;
-    const port = target.port ? `:${target.port.number}/${target.port.protocol}` : '';
+    // Of a dual-stack Service, the half that was asked.
+    const asked = (address: string) => source.ip === undefined || address.includes(':') === source.ip.includes(':');
+    const ready = target.endpoints.filter(endpoint => endpoint.ready && asked(endpoint.address)).length;
+    const address = target.clusterIPs.find(asked) ?? target.clusterIPs[0];
+    const { number, protocol } = target.port ?? {};
+    const place = address === undefined ? target.type : hostPort(address, number);
     lines.push(
-      `${style.bold(`Service ${target.namespace}/${target.service}`)}  ${target.clusterIPs[0] ?? target.type}${port}  ${plural(ready, 'endpoint')} ready`,
+      `${style.bold(`Service ${target.namespace}/${target.service}`)}  ${place}${protocol ? `/${protocol}` : ''}  ${plural(ready, 'endpoint')} ready`,
     );
   }
   const from = [source.pod ? `pod ${source.pod}` : '', source.ip ?? '', source.node ? `on ${source.node}` : '']
