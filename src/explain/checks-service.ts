@@ -218,7 +218,9 @@ function silentUntranslated(input: CheckInput): Draft | undefined {
 export function natEnd(hops: Hop[]): Hop | undefined {
   return (
     hops.find(hop => hop.event === 'return' && hop.chain === 'KUBE-SERVICES' && hop.table === 'nat') ??
-    hops.findLast(hop => hop.hook === 'prerouting' && (hop.table === 'nat' || /^nat-/.test(hop.chain)))
+    hops.findLast(
+      hop => hop.event !== 'gap' && hop.hook === 'prerouting' && (hop.table === 'nat' || /^nat-/.test(hop.chain)),
+    )
   );
 }
 

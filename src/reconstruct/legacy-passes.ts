@@ -5,7 +5,7 @@
 import type { PacketHeader, TraceEvent } from '../model.ts';
 import { packetKey, samePacket, tupleMayBecome } from './identity.ts';
 import { closePass, eventsOf, keepEvent, newPass, OPEN_PASSES, type Pass, type PassSink } from './pass.ts';
-import { cutAtPlaces, type Place, placeFor, rankOf, relate, samePoint } from './places.ts';
+import { cutAtPlaces, NOWHERE, type Place, placeFor, rankOf, relate, samePoint } from './places.ts';
 import type { Shapes } from './shape.ts';
 
 export interface PassBuilder {
@@ -22,7 +22,7 @@ export function createLegacyPasses(sink: PassSink, nextOrder: () => number, shap
   let current: Pass | undefined;
   let clock = 0;
   const start = (event: TraceEvent, key: number, list: Pass[] | undefined): void => {
-    const place = placeFor(event, 0);
+    const place = placeFor(event, NOWHERE);
     const pass = newPass('legacy', event, place, nextOrder());
     add(pass, event, place, false, shapes.root, shapes);
     current = pass;
@@ -83,6 +83,7 @@ function extend(pass: Pass, event: TraceEvent, header: PacketHeader, shapes: Sha
     pass.duplicates++;
     return true;
   }
+  if (relation === 'base') nameBase(pass, event);
   add(
     pass,
     event,
@@ -93,6 +94,12 @@ function extend(pass: Pass, event: TraceEvent, header: PacketHeader, shapes: Sha
   );
   if (header !== last) pass.headers.push(header);
   return true;
+}
+
+/** The place that was opened by a user chain's line has its base chain now. */
+function nameBase(pass: Pass, event: TraceEvent): void {
+  pass.place = placeFor(event, NOWHERE);
+  if (pass.places) pass.places[pass.places.length - 1] = pass.place;
 }
 
 function add(
