@@ -63,7 +63,10 @@ function between({ header, segments, expectations }: Travelled, from: Placed, to
   return expectations
     .of(backend, header.family)
     .filter(chain => chain.place > from.at && chain.place < to && onTheWay(chain.hook, segments))
-    .map(chain => ({ chain, text: `chain ${nameOf(chain)} was on the way, but its lines are missing` }));
+    .map(chain => ({
+      chain,
+      text: `chain ${nameOf(chain)}${orInput(chain, segments)} was on the way, but its lines are missing`,
+    }));
 }
 
 /** A packet goes through input or forward, as its other lines tell; output is the way of packets the node sends itself. */
@@ -73,6 +76,12 @@ function onTheWay(hook: Hook, all: Placed[]): boolean {
   // Who came in and went out again was forwarded; IPVS alone takes packets at input and sends them on.
   if (hook === 'forward') return seen('prerouting') && seen('postrouting') && !seen('input') && !seen('output');
   return hook === 'postrouting' && seen('forward');
+}
+
+/** No line tells that the packet was forwarded, only that it came in and went out. */
+function orInput(chain: ExpectedChain, all: Placed[]): string {
+  const told = chain.hook !== 'forward' || all.some(placed => placed.segment.hook === 'forward');
+  return told ? '' : ' (or of input, had IPVS taken the packet there)';
 }
 
 /** After the verdict that let it pass, a packet goes on to the next hook; there its first line must be. */
