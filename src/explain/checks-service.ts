@@ -1,5 +1,5 @@
 /** Checks on a TCP or UDP connection to a Service: what became of it and why. Each returns what the evidence carries, or nothing. */
-import { hostPort } from '../ip.ts';
+import { hostPort, parseHostPort } from '../ip.ts';
 import type { Hop } from '../model.ts';
 import { type ConnectionCase, lastHop } from './cases.ts';
 import {
@@ -248,11 +248,10 @@ function stoppedAtRouting(input: CheckInput): Draft | undefined {
   const { connection, numberOf } = input;
   if (connection.fate.kind !== 'silent' || !connection.fate.stopped) return undefined;
   const hop = lastHop(connection.fate.at);
-  const tuple = hop?.tuple;
-  const facts = {
-    packets: connection.requests.length,
-    to: tuple ? hostPort(tuple.dst, tuple.dport) : '',
-    in: hop?.in ?? '',
-  };
+  const { dst, dport } = hop?.tuple ?? connection.connection.original;
+  // Routing is asked behind prerouting's DNAT; what that chose may be told by no line.
+  const to = connection.dnat ? connection.dnat.to : hostPort(dst, dport);
+  const facts: Draft['facts'] = { packets: connection.requests.length, in: hop?.in ?? '' };
+  if (to !== undefined) Object.assign(facts, { to, address: parseHostPort(to)?.address ?? to });
   return draft(input, 'DroppedByKernel', facts, hopEvidence(connection.fate.at, hop, numberOf));
 }

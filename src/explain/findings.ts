@@ -82,10 +82,9 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
   DroppedByKernel: {
     severity: 'error',
     rank: 1,
-    sentence: f =>
-      `${f.target}: netfilter let ${Number(f.packets) > 1 ? `all ${f.packets} packets` : 'the packet'} to ${f.to} pass, and routing did not hand it on${Number(f.packets) > 1 ? '' : '; or the lines behind it are lost'}`,
+    sentence: droppedByKernel,
     remedy: f =>
-      `Look at what the kernel checks beside netfilter: ip route get ${String(f.to).replace(/:\d+$/, '')}, net.ipv4.ip_forward, and rp_filter of ${f.in || 'the interface'}.`,
+      `Look at what the kernel checks beside netfilter: ip route get ${f.address ?? 'the address it was translated to'}, net.ipv4.ip_forward, and rp_filter of ${f.in || 'the interface'}.`,
   },
   ReplyLost: {
     severity: 'error',
@@ -191,6 +190,12 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
           : 'Trace again; a quieter node or fewer packets lose fewer lines.',
   },
 };
+
+function droppedByKernel(f: Facts): string {
+  const many = Number(f.packets) > 1;
+  const to = f.to ? `to ${f.to}` : 'to the address they were translated to, which no line tells,';
+  return `${f.target}: netfilter let ${many ? `all ${f.packets} packets` : 'the packet'} ${to} pass, and routing did not hand ${many ? 'them' : 'it'} on${many ? '' : '; or the lines behind it are lost'}`;
+}
 
 function nameOf(facts: Facts): string {
   const [namespace, name] = String(facts.target).replace(/:\d+$/, '').split('/');
