@@ -78,11 +78,12 @@ function extend(pass: Pass, event: TraceEvent, header: PacketHeader, shapes: Sha
   const last = pass.headers[pass.headers.length - 1] as PacketHeader;
   if (last !== header && !(samePacket(last, header) && tupleMayBecome(last, header))) return false;
   const relation = relate(pass.place, pass, pass.newest, pass.baseNumber, event);
-  if (relation === 'before' || relation === 'again') {
-    if (!alreadySeen(pass, event)) return false;
+  const known = relation === 'before' || relation === 'again';
+  if ((known || isOlder(event, pass)) && alreadySeen(pass, event)) {
     pass.duplicates++;
     return true;
   }
+  if (known) return false;
   if (relation === 'base') nameBase(pass, event);
   add(
     pass,
@@ -100,6 +101,11 @@ function extend(pass: Pass, event: TraceEvent, header: PacketHeader, shapes: Sha
 function nameBase(pass: Pass, event: TraceEvent): void {
   pass.place = placeFor(event, NOWHERE);
   if (pass.places) pass.places[pass.places.length - 1] = pass.place;
+}
+
+/** The clock stands before the packet's newest line: a copy of the log begins, or another CPU's lines come late. */
+function isOlder({ at }: TraceEvent, { newest }: Pass): boolean {
+  return at !== undefined && newest !== undefined && at < newest;
 }
 
 function add(

@@ -88,9 +88,12 @@ export function createNftPasses(sink: PassSink, nextOrder: () => number, book: R
   };
 }
 
-/** The same line twice in a row: no rule matches twice without its caller's line between, and no header is dumped twice. */
+/**
+ * The same line twice in a row: no rule matches twice without its caller's line between, and no header is dumped twice. Of
+ * xtables-monitor's rule lines only the first one stands behind a packet's.
+ */
 function repeatsNewest(pass: Pass, event: TraceEvent): boolean {
-  return pass.point === event.point && pass.events?.at(-1)?.header === event.header;
+  return pass.point === event.point && (event.header === undefined || pass.events?.at(-1)?.header === event.header);
 }
 
 /** Does the event belong to the packet's newest base chain? It must be the same table's, and that chain not ended. */

@@ -60,7 +60,9 @@ export function relate(
   // A chain can be called twice, but not without its caller's line between: that one is lost, or this is no second call.
   if (samePoint(newest.point, point)) return hook === undefined && event.at !== at ? 'inside' : 'again';
   if (newest.via !== event.via && !sameInterfaces(newest.via, event.via)) return later(current, event, hook);
-  if (hook === undefined) return 'inside';
+  // Behind a base chain's policy nothing is asked in it any more.
+  const ended = newest.point.kind === 'policy' && newest.point.chain === current.base;
+  if (hook === undefined) return ended ? later(current, event, hook) : 'inside';
   return (point.number ?? 0) > baseNumber ? 'inside' : 'before';
 }
 
