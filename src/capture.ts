@@ -98,7 +98,8 @@ export function decodeCapture(value: unknown, name: string): Capture {
     );
   const base = emptyCapture(given.origin ?? 'files', { services: [], endpoints: [], pods: [], nodes: [] });
   const capture = { ...base, ...given, objects: { ...base.objects, ...given.objects } };
-  const wrong = departsFrom(capture, SHAPE, '');
+  // Spread, a list would look like no objects at all.
+  const wrong = departsFrom(given.objects ?? {}, {}, 'objects') ?? departsFrom(capture, SHAPE, '');
   if (wrong !== undefined)
     throw new TraceError('usage', `${name} is a damaged capture: ${wrong}`, 'Save the run again with --save.');
   return capture;

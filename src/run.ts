@@ -40,7 +40,7 @@ export function exitCode(report: Report): number {
   const missing = new Set<FindingKind>(['TraceIncomplete', 'NetfilterSawNothing']);
   if (report.findings.some(finding => missing.has(finding.kind) && finding.severity === 'warning'))
     return EXIT.incomplete;
-  const asked = report.probes.filter(probe => probe.kind !== 'ping');
+  const asked = report.probes.filter(probe => probe.kind !== 'ping' && probe.kind !== 'packet');
   const failed = asked.some(probe => probe.outcome !== 'answered' && probe.outcome !== 'unknown');
   return failed ? EXIT.notAnswered : EXIT.answered;
 }

@@ -96,31 +96,6 @@ const INVOCATIONS: Invocation[] = [
   ...variants('nftables', 'sticky-curl', ['nft-monitor', 'trace-only']),
 ];
 
-/**
- * Read, and found to say something that is not so: to be looked at again when the program is mended, and then moved to the
- * list above. Nothing of them is written down here, lest the mistake become the rule.
- */
-const NOT_TRUE_YET: Record<string, string> = {
-  'ipvs-vm-without-rules': 'says that the Service has no port 80, which nothing given tells and which is not so',
-  'nft-web-curl-kmsg': 'a gap in nat invents a rewrite back to the cluster IP, and names it as the endpoint',
-  'nftables-web-curl-kmsg': 'the same',
-  'nft-web-ping-kmsg': 'a gap at prerouting stands behind postrouting',
-  'nft-web-ping-xtables-monitor': 'says that netfilter saw no packet of the ping whose lines it shows',
-  'nft-noep-curl-xtables-monitor': 'the answer of the node, an ICMP error, is shown as a TCP request of its own',
-  'nftables-web-ping-without-rules': 'mangle stands behind the reject; gaps where nothing is missing',
-  'nftables-web-ping-trace-only': 'the same',
-  'nftables-itplocal-curl-without-rules': 'mangle stands behind the drop, so the drop is not seen as the end',
-  'nftables-itplocal-curl-trace-only': 'the same',
-  'legacy-noep-curl-without-objects': 'the remedy is a command without a name, though the rule tells the name',
-  'nft-noep-curl-without-objects': 'the same',
-  'nft-noep-curl-without-rules': "kube-proxy's own reject is blamed on a policy",
-  'nft-noep-curl-trace-only': 'the same',
-  'legacy-noep-curl-trace-only': 'the same',
-  'nftables-sticky-curl-trace-only': 'affinity noted, where the rule shown chose',
-};
-
-const TRUE = INVOCATIONS.filter(({ name }) => NOT_TRUE_YET[name] === undefined);
-
 function captureFor({ mode, scenarios, given }: Invocation): Capture {
   return mode === 'ipvs-vm' ? ipvsCapture(given) : captureOf(mode, scenarios, given);
 }
@@ -153,7 +128,7 @@ function goldenOf(invocation: Invocation): string {
 }
 
 describe('golden trees', () => {
-  test.each(TRUE.map(invocation => [invocation.name, invocation] as const))('%s', (name, invocation) => {
+  test.each(INVOCATIONS.map(invocation => [invocation.name, invocation] as const))('%s', (name, invocation) => {
     const path = new URL(`${name}.txt`, GOLDEN);
     const now = goldenOf(invocation);
     if (process.env.U === '1') {
@@ -168,12 +143,10 @@ describe('golden trees', () => {
   });
 
   test('every golden file has an invocation', () => {
-    const known = new Set(TRUE.map(({ name }) => `${name}.txt`));
+    const known = new Set(INVOCATIONS.map(({ name }) => `${name}.txt`));
     expect(readdirSync(GOLDEN).filter(name => !known.has(name))).toEqual([]);
     expect(new Set(INVOCATIONS.map(({ name }) => name)).size).toBe(INVOCATIONS.length);
   });
-
-  for (const [name, why] of Object.entries(NOT_TRUE_YET)) test.todo(`${name}: ${why}`);
 });
 
 /** Longer than 80 columns, and no word in it that could not have been broken. */

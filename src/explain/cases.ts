@@ -79,7 +79,9 @@ const PROTOCOLS: Record<Probe['kind'], string[]> = {
   curl: ['tcp'],
   tcp: ['tcp'],
   udp: ['udp'],
-  ping: ['icmp', 'icmpv6'],
+  // xtables-monitor prints no protocol: what has no ports and goes where ping went is its echo request.
+  ping: ['icmp', 'icmpv6', 'unknown'],
+  packet: [],
 };
 
 /** Several runs of one probe take a connection each, in order; a probe that ran once takes all it may have opened. */
@@ -110,15 +112,16 @@ function groupByQuestion(connections: Connection[]): Connection[][] {
 
 function inferredProbe(connection: Connection): Probe {
   const { protocol, original } = connection;
-  const kind = protocol === 'icmp' || protocol === 'icmpv6' ? 'ping' : protocol === 'udp' ? 'udp' : 'tcp';
   return {
-    kind,
+    kind: KINDS[protocol] ?? 'packet',
     target: hostPort(original.dst, original.dport),
     outcome: 'unknown',
     detail: 'read off the trace',
     inferred: true,
   };
 }
+
+const KINDS: Record<string, Probe['kind']> = { icmp: 'ping', icmpv6: 'ping', udp: 'udp', tcp: 'tcp' };
 
 function inferOutcome(connections: ConnectionCase[]): Pick<Probe, 'outcome' | 'detail'> {
   const fates = new Set(connections.map(connection => connection.fate.kind));

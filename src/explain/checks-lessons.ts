@@ -2,7 +2,7 @@
 import { hostPort } from '../ip.ts';
 import type { Hop } from '../model.ts';
 import { type CheckInput, type Draft, endpointText, hopEvidence, targetText } from './draft.ts';
-import { affinitySeconds, durationText, isAffinity } from './odds.ts';
+import { affinitySeconds, durationText, isAffinity, isAffinityText } from './odds.ts';
 
 export function checkLessons(input: CheckInput): Draft[] {
   return [hairpin, masqueraded, affinity, onlyFirst].flatMap(check => check(input) ?? []);
@@ -71,11 +71,12 @@ function affinity(input: CheckInput): Draft | undefined {
       .chain(hop.backend, hop.family, hop.table, hop.chain)
       .flatMap(ref => ref.chain.rules[(hop.rule ?? 0) - 1] ?? []);
     const kept = rules.find(isAffinity);
+    const isKept = kept !== undefined || isAffinityText(hop.text);
     const noted =
       rules.some(rule => rule.matches.some(m => m.kind === 'recent set')) || /^update @affinity-/.test(hop.text ?? '');
-    if (!first || (!kept && !noted)) continue;
+    if (!first || (!isKept && !noted)) continue;
     const seconds = (kept && affinitySeconds(kept)) ?? connection.service?.service.affinitySeconds;
-    const facts: Draft['facts'] = { endpoint: endpointText(connection), kept: kept !== undefined };
+    const facts: Draft['facts'] = { endpoint: endpointText(connection), kept: isKept };
     if (seconds !== undefined) facts.timeout = durationText(seconds);
     return draft(input, 'SessionAffinity', facts, hopEvidence(first, hop, numberOf));
   }

@@ -6,8 +6,10 @@ import { type CheckInput, type Draft, hopEvidence, packetEvidence, ruleFacts, ta
 import { nearestServiceRule } from './nearest.ts';
 
 export function checkPing(input: CheckInput): Draft[] {
-  const { connection } = input;
-  if (!connection.connection.protocol.startsWith('icmp') || !connection.first) return [];
+  const { connection, one } = input;
+  const { protocol } = connection.connection;
+  const isEcho = protocol.startsWith('icmp') || (protocol === 'unknown' && one.probe.kind === 'ping');
+  if (!isEcho || !connection.first) return [];
   const found = answeredByNode(input) ?? answered(input) ?? rejected(input) ?? dropped(input) ?? notTranslated(input);
   return found ? [found] : [];
 }

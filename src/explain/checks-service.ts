@@ -1,5 +1,5 @@
 /** Checks on a TCP or UDP connection to a Service: what became of it and why. Each returns what the evidence carries, or nothing. */
-import { hostPort } from '../ip.ts';
+import { hostPort, parseHostPort } from '../ip.ts';
 import type { Hop } from '../model.ts';
 import { type ConnectionCase, lastHop } from './cases.ts';
 import {
@@ -9,12 +9,15 @@ import {
   hopEvidence,
   packetEvidence,
   ruleFacts,
+  sentToText,
   targetText,
 } from './draft.ts';
+import { exposedPorts } from './exposed.ts';
 import { nearestServiceRule } from './nearest.ts';
 
 export function checkService(input: CheckInput): Draft[] {
-  if (input.connection.connection.protocol.startsWith('icmp')) return [];
+  const { protocol } = input.connection.connection;
+  if (protocol.startsWith('icmp') || protocol === 'unknown') return [];
   return CHECKS.flatMap(check => check(input) ?? []);
 }
 
@@ -71,18 +74,34 @@ function rejectedOrDropped(input: CheckInput): Draft | undefined {
   if (saysNoEndpoints(connection, hop, 'local') && fate.kind === 'dropped')
     return draft(input, 'NoLocalEndpoints', facts, evidence);
   if (fate.kind === 'rejected' && saysNoEndpoints(connection, hop, 'any'))
-    return draft(input, 'NoEndpoints', facts, evidence);
-  if (fate.kind === 'rejected' && isPortCheck(hop)) {
-    const exposed = connection.service?.port !== undefined || hasIpvsService(input);
-    if (!exposed) return draft(input, 'PortNotExposed', { ...facts, ...portFacts(input), rejected: true }, evidence);
-    return draft(
-      input,
-      'RejectedByRule',
-      { ...facts, stale: hop?.chain === 'KUBE-IPVS-FILTER' ? 'the ipset KUBE-CLUSTER-IP' : 'the map service-ips' },
-      evidence,
-    );
-  }
+    return draft(input, 'NoEndpoints', { ...facts, ...readyFacts(input) }, evidence);
+  if (fate.kind === 'rejected' && isPortCheck(hop)) return rejectedByPortCheck(input, hop, facts, evidence);
   return draft(input, fate.kind === 'rejected' ? 'RejectedByRule' : 'DroppedByRule', facts, evidence);
+}
+
+/** Is the port missing, or do kube-proxy's own rules miss it? Without objects and rules, that cannot be told. */
+function rejectedByPortCheck(
+  input: CheckInput,
+  hop: Hop | undefined,
+  facts: Draft['facts'],
+  evidence: Draft['evidence'],
+): Draft {
+  const exposed = exposedPorts(input.connection, input.context);
+  const port = input.connection.connection.original.dport ?? '';
+  if (!exposed) return draft(input, 'RejectedByRule', { ...facts, port, portCheck: true }, evidence);
+  if (!exposed.asked)
+    return draft(input, 'PortNotExposed', { ...facts, ...portFacts(input), rejected: true }, evidence);
+  const stale = hop?.chain === 'KUBE-IPVS-FILTER' ? 'the ipset KUBE-CLUSTER-IP' : 'the map service-ips';
+  return draft(input, 'RejectedByRule', { ...facts, stale }, evidence);
+}
+
+/** What the API server says of the endpoints that kube-proxy has none of. */
+function readyFacts({ connection, context }: CheckInput): Draft['facts'] {
+  const service = connection.service?.service;
+  const ready = context.objects.endpoints.filter(
+    e => e.ready && e.namespace === service?.namespace && e.service === service.name,
+  );
+  return ready.length > 0 ? { ready: new Set(ready.map(e => e.address)).size } : {};
 }
 
 /** kube-proxy's own words in the rule, its map of Services without endpoints, or the objects themselves. */
@@ -92,10 +111,9 @@ function saysNoEndpoints(connection: ConnectionCase, hop: Hop | undefined, which
   const hops = connection.first?.journey.hops ?? [];
   const byMap = hops.some(h => /no-endpoint-(services|nodeports)/.test(h.text ?? ''));
   if (byMap) return true;
-  // Without rules, a reject in kube-proxy's own filter chain of a Service that has no endpoint can be nothing else.
-  const chain =
-    hop && /^KUBE-(EXTERNAL-)?SERVICES$/.test(hop.chain) && hop.table === 'filter' && hop.text === undefined;
-  return Boolean(chain) && which === 'any' && connection.service !== undefined;
+  // Without comments: a reject in these chains of kube-proxy is of a Service without endpoints, there is no other (pkg/proxy/iptables/proxier.go).
+  const chain = hop !== undefined && /^KUBE-(EXTERNAL-)?SERVICES$/.test(hop.chain) && hop.table === 'filter';
+  return chain && hop.comment === undefined && which === 'any';
 }
 
 /** The rules that reject what goes to a cluster IP and no port of it: kube-proxy's in nftables mode, and in IPVS mode. */
@@ -103,18 +121,23 @@ function isPortCheck(hop: Hop | undefined): boolean {
   return hop?.chain === 'cluster-ips-check' || hop?.chain === 'KUBE-IPVS-FILTER';
 }
 
-function hasIpvsService(input: CheckInput): boolean {
-  const { original, protocol } = input.connection.connection;
-  return input.context.ipvs.some(
-    service => service.address === original.dst && service.port === original.dport && service.protocol === protocol,
-  );
+function portFacts({ connection, context }: CheckInput): Draft['facts'] {
+  const facts: Draft['facts'] = { port: connection.connection.original.dport ?? '' };
+  const exposed = exposedPorts(connection, context);
+  if (exposed) facts.exposed = exposed.ports.join(', ');
+  if (exposed?.by !== 'service') facts.byRules = true;
+  return facts;
 }
 
-function portFacts(input: CheckInput): Draft['facts'] {
-  const { service, connection } = input.connection;
-  const facts: Draft['facts'] = { port: connection.original.dport ?? '' };
-  if (service) facts.exposed = service.service.ports.map(port => `${port.port}/${port.protocol}`).join(', ');
-  return facts;
+/** Whose is the address no rule of this node translated: a Service's, with that port or without, or nobody's that is known? */
+function untranslated(input: CheckInput, what: string): Draft['kind'] | undefined {
+  const { connection, context } = input;
+  const { dst } = connection.connection.original;
+  // Another node's port is translated there.
+  if (what !== 'delivered' && connection.service?.via === 'node port') return undefined;
+  const exposed = exposedPorts(connection, context);
+  if (exposed) return exposed.asked ? 'NotTranslated' : 'PortNotExposed';
+  return context.names.isServiceAddress(dst) ? 'PortNotExposed' : undefined;
 }
 
 function refused(input: CheckInput): Draft | undefined {
@@ -122,8 +145,9 @@ function refused(input: CheckInput): Draft | undefined {
   if (connection.fate.kind !== 'refused') return undefined;
   const { by } = connection.fate;
   const evidence = packetEvidence(by ?? connection.first, numberOf);
-  if (!connection.dnat) return draft(input, 'NotTranslated', { what: 'refused', ...portFacts(input) }, evidence);
-  const facts: Draft['facts'] = { endpoint: endpointText(connection), how: by ? by.label : 'refused' };
+  const kind = connection.dnat ? undefined : untranslated(input, connection.first?.outcome ?? '');
+  if (kind) return draft(input, kind, { what: 'refused', ...portFacts(input) }, evidence);
+  const facts: Draft['facts'] = { endpoint: sentToText(connection), how: by ? by.label : 'refused' };
   const target = connection.service?.port?.targetPort;
   if (target !== undefined) facts.targetPort = target;
   if (!by) facts.byProbe = true;
@@ -135,8 +159,9 @@ function unreachable(input: CheckInput): Draft | undefined {
   if (connection.fate.kind !== 'unreachable') return undefined;
   const { by } = connection.fate;
   const facts: Draft['facts'] = { from: by.trail.hops[0]?.tuple.src ?? '', what: by.label };
-  if (connection.dnat) facts.endpoint = endpointText(connection);
-  return draft(input, connection.dnat ? 'EndpointSilent' : 'NotTranslated', facts, packetEvidence(by, numberOf));
+  const kind = connection.dnat ? undefined : untranslated(input, connection.first?.outcome ?? '');
+  if (kind) return draft(input, kind, { ...facts, ...portFacts(input) }, packetEvidence(by, numberOf));
+  return draft(input, 'EndpointSilent', { ...facts, endpoint: sentToText(connection) }, packetEvidence(by, numberOf));
 }
 
 function replyLost(input: CheckInput): Draft | undefined {
@@ -189,7 +214,8 @@ function silentUntranslated(input: CheckInput): Draft | undefined {
   const { fate, dnat, first } = connection;
   const { original } = connection.connection;
   if (fate.kind !== 'silent' || fate.stopped || dnat || !first) return undefined;
-  if (!context.names.isServiceAddress(original.dst) && !connection.service) return undefined;
+  const kind = untranslated(input, fate.at.outcome);
+  if (!kind) return undefined;
   const hop = lastHop(fate.at);
   const evidence = [
     ...hopEvidence(first, natEnd(first.journey.hops), numberOf),
@@ -205,20 +231,16 @@ function silentUntranslated(input: CheckInput): Draft | undefined {
       failed: near.failed.join(', '),
       held: near.held.join(', '),
     });
-  const known = connection.service?.port === undefined;
-  return draft(
-    input,
-    known ? 'PortNotExposed' : 'NotTranslated',
-    known ? facts : { ...facts, what: 'silent' },
-    evidence,
-  );
+  return draft(input, kind, kind === 'PortNotExposed' ? facts : { ...facts, what: 'silent' }, evidence);
 }
 
 /** The last line of the nat chains at prerouting: where the packet left them untranslated. */
 export function natEnd(hops: Hop[]): Hop | undefined {
   return (
     hops.find(hop => hop.event === 'return' && hop.chain === 'KUBE-SERVICES' && hop.table === 'nat') ??
-    hops.findLast(hop => hop.hook === 'prerouting' && (hop.table === 'nat' || /^nat-/.test(hop.chain)))
+    hops.findLast(
+      hop => hop.event !== 'gap' && hop.hook === 'prerouting' && (hop.table === 'nat' || /^nat-/.test(hop.chain)),
+    )
   );
 }
 
@@ -226,11 +248,10 @@ function stoppedAtRouting(input: CheckInput): Draft | undefined {
   const { connection, numberOf } = input;
   if (connection.fate.kind !== 'silent' || !connection.fate.stopped) return undefined;
   const hop = lastHop(connection.fate.at);
-  const tuple = hop?.tuple;
-  const facts = {
-    packets: connection.requests.length,
-    to: tuple ? hostPort(tuple.dst, tuple.dport) : '',
-    in: hop?.in ?? '',
-  };
+  const { dst, dport } = hop?.tuple ?? connection.connection.original;
+  // Routing is asked behind prerouting's DNAT; what that chose may be told by no line.
+  const to = connection.dnat ? connection.dnat.to : hostPort(dst, dport);
+  const facts: Draft['facts'] = { packets: connection.requests.length, in: hop?.in ?? '' };
+  if (to !== undefined) Object.assign(facts, { to, address: parseHostPort(to)?.address ?? to });
   return draft(input, 'DroppedByKernel', facts, hopEvidence(connection.fate.at, hop, numberOf));
 }

@@ -66,12 +66,14 @@ export function targetText(connection: ConnectionCase, context: ExplainContext):
   return named ?? `${hostPort(original.dst, original.dport)}${protocol === 'udp' ? '/UDP' : ''}`;
 }
 
-/** Without objects, the chains that were walked may say whose they are. */
+/** Without objects, the chains that were walked may say whose they are, or kube-proxy's comment on a Service without endpoints. */
 function serviceByChains(connection: ConnectionCase, context: ExplainContext): string | undefined {
   for (const hop of connection.first?.journey.hops ?? []) {
     const named = context.names.chain(hop.chain);
-    if (named)
-      return `${named.namespace}/${named.service}${connection.connection.original.dport === undefined ? '' : `:${connection.connection.original.dport}`}`;
+    const [, namespace, service] = /^([^/\s]+)\/([^:\s]+)\S* has no (?:local )?endpoints/.exec(hop.comment ?? '') ?? [];
+    const found = named ? `${named.namespace}/${named.service}` : service && `${namespace}/${service}`;
+    const { dport } = connection.connection.original;
+    if (found) return `${found}${dport === undefined ? '' : `:${dport}`}`;
   }
   return undefined;
 }
@@ -82,6 +84,12 @@ export function endpointText(connection: ConnectionCase): string {
   const pod = connection.connection.endpoint?.pod;
   const node = connection.connection.endpoint?.node;
   return `${hostPort(endpoint.address, endpoint.port)}${pod ? ` (pod ${pod}${node ? ` on ${node}` : ''})` : ''}`;
+}
+
+/** Where the packet was sent in the end: to the endpoint, or where it was sent in the first place. */
+export function sentToText(connection: ConnectionCase): string {
+  const { dst, dport } = connection.connection.original;
+  return connection.endpoint ? endpointText(connection) : hostPort(dst, dport);
 }
 
 /** The rule that decided, with its text and owner, as facts for a sentence. */

@@ -41,13 +41,18 @@ export function decideFate(input: FateInput, probe: Probe, repliesTraced: boolea
 }
 
 function answered({ requests, replies, connection }: FateInput, probe: Probe): Fate | undefined {
-  const answer = replies.find(traced => !isError(traced.header) && !/\bRST\b/.test(traced.header.tcp?.flags ?? ''));
+  const answer = replies.find(isAnswer);
   if (answer && (connection.protocol !== 'tcp' || wentOn(requests) || probe.outcome === 'answered'))
     return { kind: 'answered', by: answer };
   if (probe.outcome === 'answered' && !probe.inferred)
     return answer ? { kind: 'answered', by: answer } : { kind: 'answered' };
   // Replies may not have been traced; that the client went on after its SYN says that it was answered.
   return connection.protocol === 'tcp' && wentOn(requests) ? { kind: 'answered' } : undefined;
+}
+
+/** Neither an error nor a reset, nor a packet whose protocol was not printed: that may be either. */
+function isAnswer({ header }: Traced): boolean {
+  return header.protocol !== 'unknown' && !isError(header) && !/\bRST\b/.test(header.tcp?.flags ?? '');
 }
 
 function wentOn(requests: Traced[]): boolean {

@@ -30,9 +30,9 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
   NoEndpoints: {
     severity: 'error',
     rank: 0,
-    sentence: f => `${f.target} was rejected on this node, for the Service has no endpoints: ${f.rule}${quoted(f)}`,
-    remedy: f =>
-      `No ready pod stands behind the Service. Compare its selector with the pods' labels and look at their readiness: kubectl get pods,endpointslices; kubectl describe service ${nameOf(f)}`,
+    sentence: f =>
+      `${f.target} was rejected on this node, for ${f.ready ? 'kube-proxy here knows no endpoint of the Service' : 'the Service has no endpoints'}: ${f.rule}${quoted(f)}${f.ready ? `; the API server has ${f.ready} ready` : ''}`,
+    remedy: noEndpointsRemedy,
   },
   NoLocalEndpoints: {
     severity: 'error',
@@ -63,11 +63,15 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     severity: 'error',
     rank: 1,
     sentence: f =>
-      `${f.target} was rejected by a rule on this node: ${f.rule}${quoted(f)}${by(f)}${f.stale ? `, though the Service has that port` : ''}`,
+      f.portCheck
+        ? `${f.target} was rejected on this node by kube-proxy, in whose sets that is no port of a Service: ${f.rule}${quoted(f)}`
+        : `${f.target} was rejected by a rule on this node: ${f.rule}${quoted(f)}${by(f)}${f.stale ? `, though the Service has that port` : ''}`,
     remedy: f =>
-      f.stale
-        ? `kube-proxy's own rules disagree: ${f.stale} does not hold this address and port. Look at kube-proxy's log on this node, and restart it there.`
-        : ownersRemedy(f),
+      f.portCheck
+        ? `Either the Service has no port ${f.port}, or kube-proxy's sets on this node lack it: compare kubectl get services -A with the rules (--objects and --rules tell which).`
+        : f.stale
+          ? `kube-proxy's own rules disagree: ${f.stale} does not hold this address and port. Look at kube-proxy's log on this node, and restart it there.`
+          : ownersRemedy(f),
   },
   DroppedByRule: {
     severity: 'error',
@@ -78,10 +82,9 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
   DroppedByKernel: {
     severity: 'error',
     rank: 1,
-    sentence: f =>
-      `${f.target}: netfilter let ${Number(f.packets) > 1 ? `all ${f.packets} packets` : 'the packet'} to ${f.to} pass, and routing did not hand it on${Number(f.packets) > 1 ? '' : '; or the lines behind it are lost'}`,
+    sentence: droppedByKernel,
     remedy: f =>
-      `Look at what the kernel checks beside netfilter: ip route get ${String(f.to).replace(/:\d+$/, '')}, net.ipv4.ip_forward, and rp_filter of ${f.in || 'the interface'}.`,
+      `Look at what the kernel checks beside netfilter: ip route get ${f.address ?? 'the address it was translated to'}, net.ipv4.ip_forward, and rp_filter of ${f.in || 'the interface'}.`,
   },
   ReplyLost: {
     severity: 'error',
@@ -188,23 +191,62 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
   },
 };
 
+function droppedByKernel(f: Facts): string {
+  const many = Number(f.packets) > 1;
+  const to = f.to ? `to ${f.to}` : 'to the address they were translated to, which no line tells,';
+  return `${f.target}: netfilter let ${many ? `all ${f.packets} packets` : 'the packet'} ${to} pass, and routing did not hand ${many ? 'them' : 'it'} on${many ? '' : '; or the lines behind it are lost'}`;
+}
+
 function nameOf(facts: Facts): string {
   const [namespace, name] = String(facts.target).replace(/:\d+$/, '').split('/');
   return name === undefined ? '' : `-n ${namespace} ${name}`;
 }
 
+function noEndpointsRemedy(f: Facts): string {
+  if (f.ready)
+    return 'kube-proxy on this node is behind, or was when the trace was taken: look at its log and at its metric kubeproxy_sync_proxy_rules_last_timestamp_seconds.';
+  const name = nameOf(f);
+  return `No ready pod stands behind the Service. Compare its selector with the pods' labels and look at their readiness: kubectl get pods,endpointslices${name === '' ? '' : `; kubectl describe service ${name}`}`;
+}
+
+/** Why kube-proxy's and kubelet's own chains drop, where it is not for want of endpoints. */
+const OWN_DROPS: [RegExp, string][] = [
+  [
+    /KUBE-PROXY-FIREWALL|KUBE-FW-|firewall-check|firewall-/,
+    "The Service's loadBalancerSourceRanges do not hold the sender's address: look at them, and at the address it came from.",
+  ],
+  [
+    /KUBE-FORWARD/,
+    'conntrack took the packet for invalid: look for a full conntrack table, and for replies that come another way than their requests went.',
+  ],
+  [/KUBE-FIREWALL/, "The node's own protection of loopback addresses (route_localnet) dropped it."],
+];
+
 function ownersRemedy(f: Facts): string {
+  const own = f.owner === 'kube-proxy' || f.owner === 'kubelet';
+  if (own)
+    return (
+      OWN_DROPS.find(([chain]) => chain.test(String(f.rule)))?.[1] ??
+      `The rule is ${f.owner}'s own: look at the Service it is for, and at the log of ${f.owner} on this node.`
+    );
   return f.owner
     ? `The rule belongs to ${f.owner}: look for the policy it was made from.`
     : "Find out who wrote the rule; it is not one of kube-proxy's.";
 }
 
 function portNotExposed(f: Facts): string {
-  const service = String(f.target).replace(/:\d+$/, '');
-  const what = f.rejected
-    ? `so ${f.rule}${quoted(f)} rejected it`
-    : `so no rule translated it and it left by ${f.out || 'the default route'} for an address no host has`;
-  return `${service} has no port ${f.port}${f.exposed ? ` (it has ${f.exposed})` : ''}, ${what}`;
+  const service = String(f.target).replace(/(:\d+)(\/UDP)?$/, '');
+  const what = f.rejected ? `so ${f.rule}${quoted(f)} rejected it` : `so no rule translated it${untranslatedEnd(f)}`;
+  const has = f.byRules
+    ? `kube-proxy on this node knows no port ${f.port} of ${service}${f.exposed ? ` (it knows ${f.exposed})` : ''}`
+    : `${service} has no port ${f.port}${f.exposed ? ` (it has ${f.exposed})` : ''}`;
+  return `${has}, ${what}`;
+}
+
+function untranslatedEnd(f: Facts): string {
+  if (f.from) return `, and ${f.from} answered: ${f.what}`;
+  if (f.what === 'refused') return ', and the connection was refused';
+  return ` and it left by ${f.out || 'the default route'} for an address no host has`;
 }
 
 function replyLost(f: Facts): string {
@@ -238,9 +280,11 @@ function pingNotTranslated(f: Facts): string {
 
 function traceIncomplete(f: Facts): string {
   const parts = [
-    Number(f.lost) > 0 ? `${f.lost} lines lost` : '',
+    Number(f.lost) > 0 ? `${f.lost} ${Number(f.lost) === 1 ? 'line' : 'lines'} lost` : '',
     Number(f.gaps) > 0 ? `${f.gaps} ${Number(f.gaps) === 1 ? 'gap' : 'gaps'} in what the packets met` : '',
-    Number(f.unrecognised) > 0 ? `${f.unrecognised} lines not understood` : '',
+    Number(f.unrecognised) > 0
+      ? `${f.unrecognised} ${Number(f.unrecognised) === 1 ? 'line' : 'lines'} not understood`
+      : '',
   ].filter(part => part !== '');
   if (parts.length > 0) return `the trace is incomplete: ${parts.join(', ')}`;
   if (Number(f.notKept) > 0) return `the trace is long: ${f.notKept} packets at its end were counted, but not followed`;

@@ -7,7 +7,7 @@ import { type NamedChain, servicePortText } from '../kube/names.ts';
 import { ownerOf } from '../kube/owners.ts';
 import type { Hop, Journey } from '../model.ts';
 import type { ExplainContext } from './context.ts';
-import { affinitySeconds, durationText, isAffinity, oddsOf, outOf } from './odds.ts';
+import { affinitySeconds, durationText, isAffinity, isAffinityText, oddsOf, outOf } from './odds.ts';
 
 export function addMeanings(journey: Journey, context: ExplainContext): void {
   for (const [index, hop] of journey.hops.entries()) {
@@ -119,6 +119,7 @@ function pickText(hop: Hop, context: ExplainContext): string | undefined {
     const odds = oddsOf(chain, rule);
     if (odds !== undefined) return odds;
   }
+  if (isAffinityText(hop.text)) return 'kept by session affinity';
   const modulus = /numgen (?:random|inc) mod (\d+)/.exec(hop.text ?? '')?.[1];
   return modulus === undefined ? undefined : outOf(Number(modulus));
 }

@@ -98,12 +98,12 @@ function nearElement(ref: ChainRef, rule: Rule, facts: PacketFacts, context: Exp
     number: rule.number,
     text: `@${rule.vmap?.map}: ${element.key.join(' . ')} : ${element.verdict ?? ''}`,
     held: parts.filter(part => part.holds).map(part => part.text),
-    failed: parts.filter(part => !part.holds).map(part => part.text),
+    failed: parts.filter(part => part.holds === false).map(part => part.text),
   };
 }
 
-function partHolds(part: string, value: string, facts: PacketFacts): boolean {
-  if (part === 'meta l4proto') return protocolName(value) === facts.protocol;
+function partHolds(part: string, value: string, facts: PacketFacts): boolean | undefined {
+  if (part === 'meta l4proto') return facts.protocol === 'unknown' ? undefined : protocolName(value) === facts.protocol;
   if (part === 'th dport') return Number(value) === facts.tuple.dport;
   return value === facts.tuple.dst;
 }

@@ -30,8 +30,13 @@ function probability(rule: Rule): number {
 export function isAffinity(rule: Rule): boolean {
   return (
     affinitySeconds(rule) !== undefined ||
-    rule.matches.some(m => m.kind === 'ip saddr' && /^@affinity-/.test(m.args[0] ?? ''))
+    rule.matches.some(m => /^ip6? saddr$/.test(m.kind) && /^@affinity-/.test(m.args[0] ?? ''))
   );
+}
+
+/** The same of a line of nft's trace, where no rules were given. */
+export function isAffinityText(text: string | undefined): boolean {
+  return /^ip6? saddr @affinity-/.test(text ?? '');
 }
 
 /** `-m recent --rcheck --seconds 10800`. */

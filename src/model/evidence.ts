@@ -29,7 +29,8 @@ export interface SideEvidence {
   ipsets: NamedSet[];
 }
 
-export type ProbeKind = 'curl' | 'ping' | 'udp' | 'tcp';
+/** `packet`: read off the trace, of another protocol, or of one the trace does not print (xtables-monitor). */
+export type ProbeKind = 'curl' | 'ping' | 'udp' | 'tcp' | 'packet';
 export type ProbeOutcome = 'answered' | 'refused' | 'timeout' | 'unreachable' | 'error' | 'unknown';
 
 /** What the probe's own program saw. */

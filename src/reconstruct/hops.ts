@@ -11,6 +11,7 @@ import { OWN_TABLE } from '../rules/locate.ts';
 import { exactMark, type Mark, markAfter } from '../rules/mark.ts';
 import { type Resolved, resolve } from '../rules/resolve.ts';
 import type { Segment } from './pass.ts';
+import { possibleHooks } from './places.ts';
 
 export interface SegmentWalk {
   hops: Hop[];
@@ -68,12 +69,18 @@ class Walk {
     this.mark = context.mark;
     this.frames.push(this.frame(segment.base ?? '?'));
     const first = segment.events[0];
-    if (context.headerExpected && !segment.header)
-      this.gap(`the packet line of chain ${segment.base ?? '?'} is missing`);
-    if (first && first.point.backend === 'legacy' && first.point.chain !== segment.base) {
-      this.frames.push({ ...this.frame(first.point.chain), at: undefined });
-      this.gap(`the lines that led to chain ${first.point.chain} are missing`);
-    }
+    const headless = context.headerExpected && !segment.header;
+    if (headless && segment.base !== undefined) this.gap(`the packet line of chain ${segment.base} is missing`);
+    if (first && first.point.chain !== segment.base && (first.point.backend === 'legacy' || segment.base === undefined))
+      this.beginInside(first);
+  }
+
+  /** The first line is a user chain's. Without its base chain's own line the hook is read off the interfaces, and they may fit two. */
+  private beginInside(first: TraceEvent): void {
+    this.frames.push({ ...this.frame(first.point.chain), at: undefined });
+    const hooks = this.segment.base === undefined && first.point.backend === 'legacy' ? possibleHooks(first) : [];
+    const doubt = hooks.length > 1 ? `: by its interfaces it may have been called at ${hooks.join(' or at ')}` : '';
+    this.gap(`the lines that led to chain ${first.point.chain} are missing${doubt}`);
   }
 
   event(event: TraceEvent): void {

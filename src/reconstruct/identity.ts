@@ -24,15 +24,9 @@ function quotedId(header: PacketHeader): number {
  * printed: the kernel log has TCP's sequence numbers, which tell apart what all else cannot.
  */
 export function samePacket(a: PacketHeader, b: PacketHeader): boolean {
-  if (
-    a.id !== b.id ||
-    a.length !== b.length ||
-    a.protocol !== b.protocol ||
-    a.family !== b.family ||
-    a.fragment !== b.fragment
-  )
-    return false;
-  if (a.tcp && b.tcp) return a.tcp.flags === b.tcp.flags && a.tcp.window === b.tcp.window && sameSequence(a, b);
+  if (a.id !== b.id || a.length !== b.length || a.family !== b.family || a.fragment !== b.fragment) return false;
+  if (a.protocol !== b.protocol) return isTerse(a) !== isTerse(b) && a.tuple.sport === b.tuple.sport;
+  if (a.tcp && b.tcp) return sameTcp(a, b) && sameSequence(a, b);
   if (!a.icmp || !b.icmp) return true;
   return (
     a.icmp.type === b.icmp.type &&
@@ -40,6 +34,20 @@ export function samePacket(a: PacketHeader, b: PacketHeader): boolean {
     a.icmp.seq === b.icmp.seq &&
     quotedId(a) === quotedId(b)
   );
+}
+
+/** xtables-monitor prints neither protocols, nor a TCP window, nor the flags of congestion. */
+export function isTerse({ protocol, tcp }: PacketHeader): boolean {
+  return protocol === 'unknown' || (tcp !== undefined && tcp.window === undefined);
+}
+
+function sameTcp(a: PacketHeader, b: PacketHeader): boolean {
+  if (isTerse(a) !== isTerse(b)) return plainFlags(a) === plainFlags(b);
+  return a.tcp?.flags === b.tcp?.flags && a.tcp?.window === b.tcp?.window;
+}
+
+function plainFlags({ tcp }: PacketHeader): string {
+  return (tcp?.flags ?? '').replace(/ ?\b(ECE|CWR|AE)\b/g, '').trim();
 }
 
 function sameSequence(a: PacketHeader, b: PacketHeader): boolean {

@@ -42,25 +42,35 @@ function withoutCopies(passes: Pass[]): Pass[] {
   return kept;
 }
 
-/** xtables-monitor names no protocol, so nft's passes are looked up by what both programs print. */
+/** xtables-monitor names no protocol, so nft's passes are looked up by what both programs print. A copy may begin behind a rewrite. */
 function copyKey(pass: Pass): string {
   const header = pass.headers[0];
   if (!header) return `? ${pass.traceId}`;
-  const { src, sport, dst, dport } = header.tuple;
-  return pass.backend === 'legacy'
-    ? `${packetKey(header)} ${header.tcp?.seq ?? ''} ${src} ${sport ?? ''} ${dst} ${dport ?? ''}`
-    : `${pass.traceId} ${header.id ?? ''} ${header.length ?? ''}`;
+  if (pass.backend === 'legacy') return `${packetKey(header)} ${header.tcp?.seq ?? ''}`;
+  return `${(header.id ?? 0) === 0 ? pass.traceId : ''} ${header.id ?? ''} ${header.length ?? ''}`;
 }
 
 function isCopy(original: Pass, pass: Pass): boolean {
   const a = original.headers[0];
   const b = pass.headers[0];
   if (!a || !b) return original.source !== pass.source;
-  if (!sameTuple(a.tuple, b.tuple) || a.ttl !== b.ttl || (pass.backend === 'legacy' && !samePacket(a, b))) return false;
+  if (!samePacket(a, b) || !wereSeenAlike(original, pass)) return false;
+  if (pass.backend === 'nft' && !shareTraceId(original, pass)) return false;
   if (pass.backend === 'legacy' && original.first !== undefined && pass.first !== undefined)
     return overlaps(original, pass);
   // Without a clock only the IP id tells a copy from another packet like it.
   return original.source !== pass.source || (a.id ?? 0) !== 0;
+}
+
+/** Somewhere both saw the packet with the same addresses and the same number of hops left. */
+function wereSeenAlike(a: Pass, b: Pass): boolean {
+  return a.headers.some(x => b.headers.some(y => x.ttl === y.ttl && sameTuple(x.tuple, y.tuple)));
+}
+
+function shareTraceId(a: Pass, b: Pass): boolean {
+  if (a.traceId === b.traceId) return true;
+  const ids = new Set(eventsOf(a).map(event => event.traceId));
+  return eventsOf(b).some(event => ids.has(event.traceId));
 }
 
 /** The two saw the same moments; a copy that begins later has lost its first lines. */
@@ -166,8 +176,9 @@ function pairBackends(legacy: Pass[], nft: Pass[]): Packet[] {
   return interleave(packets);
 }
 
-function keyOf(pass: Pass): number {
-  return pass.headers[0] ? packetKey(pass.headers[0]) : -1;
+/** What every program prints; what only some print, `samePacket` compares. */
+function keyOf({ headers: [header] }: Pass): number {
+  return header ? (header.id ?? 0) * 65_536 + (header.length ?? 0) : -1;
 }
 
 function looksAlike(a: Pass, b: Pass): boolean {

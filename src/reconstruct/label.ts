@@ -5,6 +5,7 @@ export function packetLabel(header: PacketHeader): string {
   if (header.fragment !== undefined && header.fragment > 0) return `fragment at ${header.fragment}`;
   if (header.tcp) return header.tcp.flags || 'no flags';
   if (header.icmp) return icmpLabel(header);
+  if (header.protocol === 'unknown') return 'protocol not printed';
   return header.protocol === 'udp' ? 'datagram' : header.protocol;
 }
 

@@ -5,7 +5,7 @@
 import type { PacketHeader, TraceEvent } from '../model.ts';
 import { packetKey, samePacket, tupleMayBecome } from './identity.ts';
 import { closePass, eventsOf, keepEvent, newPass, OPEN_PASSES, type Pass, type PassSink } from './pass.ts';
-import { cutAtPlaces, type Place, placeFor, rankOf, relate, samePoint } from './places.ts';
+import { cutAtPlaces, NOWHERE, type Place, placeFor, rankOf, relate, samePoint } from './places.ts';
 import type { Shapes } from './shape.ts';
 
 export interface PassBuilder {
@@ -22,7 +22,7 @@ export function createLegacyPasses(sink: PassSink, nextOrder: () => number, shap
   let current: Pass | undefined;
   let clock = 0;
   const start = (event: TraceEvent, key: number, list: Pass[] | undefined): void => {
-    const place = placeFor(event, 0);
+    const place = placeFor(event, NOWHERE);
     const pass = newPass('legacy', event, place, nextOrder());
     add(pass, event, place, false, shapes.root, shapes);
     current = pass;
@@ -78,11 +78,13 @@ function extend(pass: Pass, event: TraceEvent, header: PacketHeader, shapes: Sha
   const last = pass.headers[pass.headers.length - 1] as PacketHeader;
   if (last !== header && !(samePacket(last, header) && tupleMayBecome(last, header))) return false;
   const relation = relate(pass.place, pass, pass.newest, pass.baseNumber, event);
-  if (relation === 'before' || relation === 'again') {
-    if (!alreadySeen(pass, event)) return false;
+  const known = relation === 'before' || relation === 'again';
+  if ((known || isOlder(event, pass)) && alreadySeen(pass, event)) {
     pass.duplicates++;
     return true;
   }
+  if (known) return false;
+  if (relation === 'base') nameBase(pass, event);
   add(
     pass,
     event,
@@ -93,6 +95,17 @@ function extend(pass: Pass, event: TraceEvent, header: PacketHeader, shapes: Sha
   );
   if (header !== last) pass.headers.push(header);
   return true;
+}
+
+/** The place that was opened by a user chain's line has its base chain now. */
+function nameBase(pass: Pass, event: TraceEvent): void {
+  pass.place = placeFor(event, NOWHERE);
+  if (pass.places) pass.places[pass.places.length - 1] = pass.place;
+}
+
+/** The clock stands before the packet's newest line: a copy of the log begins, or another CPU's lines come late. */
+function isOlder({ at }: TraceEvent, { newest }: Pass): boolean {
+  return at !== undefined && newest !== undefined && at < newest;
 }
 
 function add(

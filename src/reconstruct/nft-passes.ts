@@ -5,8 +5,9 @@
  */
 import type { PacketHeader, TraceEvent } from '../model.ts';
 import type { RuleBook } from '../rules/book.ts';
-import { place } from '../rules/hooks.ts';
-import { locate } from '../rules/locate.ts';
+import { type Caller, callersByName, callersByRules } from '../rules/callers.ts';
+import { isIptablesTable, place } from '../rules/hooks.ts';
+import { locate, locateKnown } from '../rules/locate.ts';
 import { packetKey, samePacket, tupleMayBecome } from './identity.ts';
 import type { PassBuilder } from './legacy-passes.ts';
 import { closePass, keepEvent, newPass, OPEN_PASSES, type Pass, type PassSink } from './pass.ts';
@@ -60,8 +61,11 @@ export function createNftPasses(sink: PassSink, nextOrder: () => number, book: R
   };
   /** A base chain whose header line is lost, or was never printed (xtables-monitor prints none before a bare policy). */
   const enterWithoutHeader = (event: TraceEvent): void => {
-    const place = locatePlace(event, book);
-    const home = openById(event) ?? passes.open(event, place, -1);
+    const same = openById(event);
+    const places = placesWithoutHeader(event, book);
+    const later = same && places.find(at => mayStillMeet(same, at));
+    const place = later ?? (places[0] as Place);
+    const home = same && later ? same : passes.open(event, place, -1);
     append(home, event, place, false);
     remember(event, home);
   };
@@ -75,34 +79,68 @@ export function createNftPasses(sink: PassSink, nextOrder: () => number, book: R
       const pass = openById(event);
       if (pass && repeatsNewest(pass, event)) pass.duplicates++;
       else if (event.header) enter(event, event.header);
-      else if (pass && continues(pass, event)) append(pass, event, undefined, false);
-      else enterWithoutHeader(event);
+      else if (pass && continues(pass, event, book)) {
+        nameBase(pass, event, book);
+        append(pass, event, undefined, false);
+      } else enterWithoutHeader(event);
     },
     end: passes.end,
   };
 }
 
-/** The same line twice in a row: no rule matches twice without its caller's line between, and no header is dumped twice. */
+/**
+ * The same line twice in a row: no rule matches twice without its caller's line between, and no header is dumped twice. Of
+ * xtables-monitor's rule lines only the first one stands behind a packet's.
+ */
 function repeatsNewest(pass: Pass, event: TraceEvent): boolean {
-  return pass.point === event.point && pass.events?.at(-1)?.header === event.header;
+  return pass.point === event.point && (event.header === undefined || pass.events?.at(-1)?.header === event.header);
 }
 
 /** Does the event belong to the packet's newest base chain? It must be the same table's, and that chain not ended. */
-function continues(pass: Pass, event: TraceEvent): boolean {
+function continues(pass: Pass, event: TraceEvent, book: RuleBook): boolean {
   const { place } = pass;
   const { point } = event;
   if (place.table !== point.table || place.family !== point.family || ended(pass)) return false;
-  return point.kind !== 'policy' || place.base === undefined || place.base === point.chain;
+  if (place.base === undefined || place.base === point.chain) return true;
+  // Nobody calls a base chain, and only base chains have a policy.
+  return point.kind !== 'policy' && locateKnown(book, point) === undefined;
+}
+
+/** A place that was opened by a user chain's line, and now its base chain's line comes. */
+function nameBase(pass: Pass, event: TraceEvent, book: RuleBook): void {
+  if (pass.place.base !== undefined || (event.point.kind !== 'policy' && !locateKnown(book, event.point))) return;
+  pass.place = locatePlace(event, book);
+  if (pass.places) pass.places[pass.places.length - 1] = pass.place;
 }
 
 function ended({ point }: Pass): boolean {
   return point.kind === 'policy' || (point.kind === 'rule' && /^(accept|drop|queue|stolen)/.test(point.verdict ?? ''));
 }
 
+/** Packets of one connection may share a trace id: one that is past this place, or was dropped, is not the one. */
+function mayStillMeet(pass: Pass, at: Place): boolean {
+  return pass.point.verdict !== 'drop' && isLater(pass.place, at);
+}
+
 function locatePlace(event: TraceEvent, book: RuleBook): Place {
   const { family, table, chain } = event.point;
   const { hook, priority } = locate(book, { family, table, chain, in: event.via.in, out: event.via.out });
   return { hook, table, family, base: chain, priority };
+}
+
+/** Where a line without a header may stand: a user chain's was called by a base chain whose own lines are lost. */
+function placesWithoutHeader(event: TraceEvent, book: RuleBook): Place[] {
+  const { family, table } = event.point;
+  const callers = callersOf(event, book);
+  if (callers.length === 0) return [locatePlace(event, book)];
+  const base = callers.length === 1 ? callers[0]?.base : undefined;
+  return callers.map(({ hook, priority }) => ({ hook, table, family, base, priority }));
+}
+
+function callersOf({ point }: TraceEvent, book: RuleBook): Caller[] {
+  const { family, table, chain, kind } = point;
+  if (kind === 'policy' || locateKnown(book, point)) return [];
+  return callersByRules(book, family, table, chain) ?? (isIptablesTable(table) ? callersByName(table, chain) : []);
 }
 
 /** Where both ends were rewritten and no IP id ties the two, the trace id is the only tie: a RST has IP id 0, IPv6 has none. */

@@ -70,7 +70,7 @@ function mainJourneys(report: Report): Journey[] {
 
 function journeyTable(report: Report, journey: Journey): string {
   const { packet } = journey;
-  const head = `## ${report.probes[journey.probe]?.kind ?? 'packet'}: ${packet.label}, ${code(`${hostPort(packet.src, packet.sport)} → ${hostPort(packet.dst, packet.dport)}`)}`;
+  const head = `## ${report.probes[journey.probe]?.kind ?? 'packet'}: ${prose(packet.label)}, ${code(`${hostPort(packet.src, packet.sport)} → ${hostPort(packet.dst, packet.dport)}`)}`;
   const rows = groupHops(journey).flatMap(group =>
     group.hops.flatMap(({ hop, index }) => [
       ...rewriteRows(journey, index),
@@ -96,7 +96,7 @@ function row(hop: Hop): string {
 
 function rewriteRows(journey: Journey, index: number): string[] {
   return rewritesBefore(journey, index).map(
-    r => `| | | | | **${r.field} ${code(r.from)} → ${code(r.to ?? '?')}** (${r.kind}, ${r.evidence}) |`,
+    r => `| | | | | **${r.field} ${cell(r.from)} → ${cell(r.to ?? '?')}** (${r.kind}, ${r.evidence}) |`,
   );
 }
 

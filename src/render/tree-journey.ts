@@ -171,7 +171,7 @@ function rowLines(row: Row, columns: Columns, style: Style): string[] {
   const head =
     row.chain === ''
       ? `${row.hook.padEnd(HOOK)} ${row.table.padEnd(TABLE_AND_CHAIN + NUMBER)}  `
-      : `${row.hook.padEnd(HOOK)} ${row.table.padEnd(columns.table)}${row.chain.padEnd(columns.chain)}${row.number.padStart(NUMBER)}  `;
+      : `${row.hook.padEnd(HOOK)} ${row.table.padEnd(columns.table - 1)} ${row.chain.padEnd(columns.chain)}${row.number.padStart(NUMBER)}  `;
   const room = style.width - 2 - head.length;
   const colour = row.kind === 'gap' ? style.warn : row.kind === 'quiet' ? style.dim : (text: string) => text;
   if (room < 24)
@@ -184,7 +184,7 @@ function rowLines(row: Row, columns: Columns, style: Style): string[] {
 }
 
 function rewriteLines(rewrite: Rewrite, journey: Journey, style: Style): string[] {
-  const to = rewrite.to ?? "the node's address (which one, the trace does not tell)";
+  const to = rewrite.to ?? untold(rewrite);
   const how =
     rewrite.evidence === 'conntrack'
       ? ' (conntrack)'
@@ -202,8 +202,20 @@ function rewriteLines(rewrite: Rewrite, journey: Journey, style: Style): string[
   const lines =
     arrow.length <= style.width
       ? [one ? `${arrow}   ${pod}` : arrow]
-      : [`┝━━ ${rewrite.field} ${rewrite.from}`, `┝━▶     ${to}${how}`];
-  return [...lines.map(style.rewrite), ...(pod === '' || one ? [] : [`│       ${pod}`])];
+      : [
+          ...wrap(`${rewrite.field} ${rewrite.from}`, style.width - 4).map(line => `┝━━ ${line}`),
+          ...wrap(`${to}${how}`, style.width - 8).map((line, i) => `${i === 0 ? '┝━▶     ' : '┝       '}${line}`),
+        ];
+  return [
+    ...lines.map(style.rewrite),
+    ...(pod === '' || one ? [] : wrap(pod, style.width - 8).map(line => `│       ${line}`)),
+  ];
+}
+
+/** No line tells to what; only of some it is known whose address it is. */
+function untold({ kind }: Rewrite): string {
+  if (kind === 'MASQUERADE') return "the node's address (which one, the trace does not tell)";
+  return kind === 'REDIRECT' ? 'this node itself' : 'what, the trace does not tell';
 }
 
 function endLine(journey: Journey, style: Style, told: boolean): string {

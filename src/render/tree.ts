@@ -49,17 +49,7 @@ function signOf(finding: Finding, style: Style): [string, (text: string) => stri
 function heading(report: Report, style: Style): string[] {
   const { target, source, node, completeness } = report;
   const lines: string[] = [];
-  if (target) {
-    // Of a dual-stack Service, the half that was asked.
-    const asked = (address: string) => source.ip === undefined || address.includes(':') === source.ip.includes(':');
-    const ready = target.endpoints.filter(endpoint => endpoint.ready && asked(endpoint.address)).length;
-    const address = target.clusterIPs.find(asked) ?? target.clusterIPs[0];
-    const { number, protocol } = target.port ?? {};
-    const place = address === undefined ? target.type : hostPort(address, number);
-    lines.push(
-      `${style.bold(`Service ${target.namespace}/${target.service}`)}  ${place}${protocol ? `/${protocol}` : ''}  ${plural(ready, 'endpoint')} ready`,
-    );
-  }
+  if (target) lines.push(...serviceLines(target, source.ip, style));
   const from = [source.pod ? `pod ${source.pod}` : '', source.ip ?? '', source.node ? `on ${source.node}` : '']
     .filter(part => part !== '')
     .join(' ');
@@ -71,6 +61,19 @@ function heading(report: Report, style: Style): string[] {
     ...wrap([from === '' ? '' : `from ${from}`, mode, kept].filter(part => part !== '').join(' · '), style.width),
   );
   return lines;
+}
+
+/** Of a dual-stack Service, the half that was asked. */
+function serviceLines(target: NonNullable<Report['target']>, source: string | undefined, style: Style): string[] {
+  const asked = (address: string) => source === undefined || address.includes(':') === source.includes(':');
+  const ready = target.endpoints.filter(endpoint => endpoint.ready && asked(endpoint.address)).length;
+  const address = target.clusterIPs.find(asked) ?? target.clusterIPs[0];
+  const { number, protocol } = target.port ?? {};
+  const place = address === undefined ? target.type : hostPort(address, number);
+  const name = `Service ${target.namespace}/${target.service}`;
+  const rest = `${place}${protocol ? `/${protocol}` : ''}  ${plural(ready, 'endpoint')} ready`;
+  if (name.length + rest.length + 2 <= style.width) return [`${style.bold(name)}  ${rest}`];
+  return [...wrap(name, style.width).map(style.bold), ...wrap(rest, style.width - 2).map(line => `  ${line}`)];
 }
 
 function noneMissing(report: Report): boolean {
@@ -85,7 +88,10 @@ function kubeBackend(report: Report): string {
 
 function probeBlock(report: Report, probe: Probe, index: number, style: Style): string[] {
   const journeys = report.journeys.filter(journey => journey.probe === index);
-  if (journeys.length === 0) return [`${style.bold(nameOf(probe))} ${probe.target}: no trace line`];
+  if (journeys.length === 0)
+    return wrap(`${probe.target}: no trace line`, style.width - nameOf(probe).length - 1).map(
+      (line, i) => `${i === 0 ? style.bold(nameOf(probe)) : ' '.repeat(nameOf(probe).length)} ${line}`,
+    );
   const connections = [...new Set(journeys.map(journey => journey.connection))];
   const first = connections[0];
   const lines = connectionLines(
@@ -112,7 +118,7 @@ function connectionLines(journeys: Journey[], probe: Probe, style: Style): strin
   return [
     ...journeyBlock(main, nameOf(probe), style, told),
     ...notable.flatMap(journey =>
-      isPlainAnswer(journey) ? answerLine(journey) : journeyBlock(journey, journey.direction, style, told),
+      isPlainAnswer(journey) ? answerLine(journey, style) : journeyBlock(journey, journey.direction, style, told),
     ),
     ...restLines(rest, style),
   ];
@@ -139,10 +145,10 @@ function isPlainAnswer(journey: Journey): boolean {
   );
 }
 
-function answerLine(journey: Journey): string[] {
+function answerLine(journey: Journey, style: Style): string[] {
   const { packet, hops } = journey;
   const local = hops[0]?.hook === 'output' ? ' (this node)' : '';
-  return [`  reply ${packet.label} from ${hostPort(packet.src, packet.sport)}${local}`];
+  return indented(`reply ${packet.label} from ${hostPort(packet.src, packet.sport)}${local}`, style);
 }
 
 /** A retransmission is counted, not shown again. */
@@ -153,10 +159,27 @@ function isRepeat(journey: Journey): boolean {
 /** @param told an error about the connection was seen on its way back */
 function journeyBlock(journey: Journey, title: string, style: Style, told: boolean): string[] {
   const { packet } = journey;
-  const way = `${style.bold(title.padEnd(5))} ${hostPort(packet.src, packet.sport)} → ${hostPort(packet.dst, packet.dport)}`;
-  const plain = `${title.padEnd(5)} ${hostPort(packet.src, packet.sport)} → ${hostPort(packet.dst, packet.dport)}`;
-  const gap = Math.max(2, style.width - plain.length - packet.label.length);
-  return [`${way}${' '.repeat(gap)}${style.bold(packet.label)}`, ...journeyLines(journey, style, told)];
+  const name = title.padEnd(5);
+  const way = `${hostPort(packet.src, packet.sport)} → ${hostPort(packet.dst, packet.dport)}`;
+  const gap = style.width - name.length - 1 - way.length - packet.label.length;
+  const head =
+    gap >= 2
+      ? [`${style.bold(name)} ${way}${' '.repeat(gap)}${style.bold(packet.label)}`]
+      : narrowHead(name, way, packet.label, style);
+  return [...head, ...journeyLines(journey, style, told)];
+}
+
+/** Where the addresses and the label do not fit into one line. */
+function narrowHead(name: string, way: string, label: string, style: Style): string[] {
+  const lines = wrap(way, style.width - name.length - 1);
+  return [
+    ...lines.map((line, i) => `${i === 0 ? style.bold(name) : ' '.repeat(name.length)} ${line}`),
+    ...wrap(label, style.width - name.length - 1).map(line => `${' '.repeat(name.length + 1)}${style.bold(line)}`),
+  ];
+}
+
+function indented(text: string, style: Style): string[] {
+  return wrap(text, style.width - 4).map((line, i) => `${i === 0 ? '  ' : '    '}${line}`);
 }
 
 function restLines(rest: Journey[], style: Style): string[] {
@@ -172,11 +195,12 @@ function restLines(rest: Journey[], style: Style): string[] {
 function replyLine(reply: Journey, style: Style): string[] {
   const from = hostPort(reply.packet.src, reply.packet.sport);
   const undone = reply.rewrites.find(rewrite => rewrite.field === 'src');
-  if (!undone) return [`  reply ${reply.packet.label} from ${from}`];
+  if (!undone) return indented(`reply ${reply.packet.label} from ${from}`, style);
   const seen = `${undone.from} ━▶ seen as ${undone.to}`;
-  return [
-    `  reply ${reply.packet.label} ${style.rewrite(seen)}${undone.evidence === 'conntrack' ? ' (conntrack)' : ''}`,
-  ];
+  const how = undone.evidence === 'conntrack' ? ' (conntrack)' : '';
+  const plain = `reply ${reply.packet.label} ${seen}${how}`;
+  if (plain.length + 2 > style.width) return indented(plain, style);
+  return [`  reply ${reply.packet.label} ${style.rewrite(seen)}${how}`];
 }
 
 function othersText(others: Journey[]): string {
@@ -201,7 +225,9 @@ function allConnections({ total, endpoints }: NonNullable<Probe['connections']>,
 
 function divergenceLines(divergence: Divergence, report: Report, style: Style): string[] {
   const number = divergence.rule?.number === undefined ? '' : ` rule ${divergence.rule.number}`;
-  const lines = [`${style.bold('Where they part')}  ${divergence.table} ${divergence.chain}${number}`];
+  const lines = indented(`Where they part  ${divergence.table} ${divergence.chain}${number}`, style).map((line, i) =>
+    i === 0 ? line.trimStart().replace(/^Where they part/, style.bold('Where they part')) : line,
+  );
   const failed =
     divergence.rule && divergence.rule.failed.length > 0
       ? `: ${divergence.rule.failed.join(' and ')} ${divergence.rule.failed.length === 1 ? 'does' : 'do'} not hold`

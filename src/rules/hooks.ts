@@ -25,6 +25,10 @@ export function tablePriority(table: string, hook: Hook): number | undefined {
   return TABLE_PRIORITY[table];
 }
 
+export function isIptablesTable(table: string): boolean {
+  return table === 'nat' || Object.hasOwn(TABLE_PRIORITY, table);
+}
+
 /** Which hooks a table of iptables has chains at. */
 export function tableHooks(table: string): readonly Hook[] {
   switch (table) {

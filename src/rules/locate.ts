@@ -45,6 +45,11 @@ export interface BaseChain {
 }
 
 export function locate(book: RuleBook, base: BaseChain): Located {
+  return locateKnown(book, base) ?? { hook: hookByName(base) ?? hookByInterfaces(base), priority: undefined };
+}
+
+/** Of a chain that surely is a base chain: by the rules given, or because its owner has no other chain of that name. */
+export function locateKnown(book: RuleBook, base: Omit<BaseChain, 'in' | 'out'>): Located | undefined {
   for (const { chain } of book.chain('nft', base.family, base.table, base.chain))
     if (chain.hook) return { hook: chain.hook, priority: chain.priority };
   const own = OWN_TABLE.test(base.table) && Object.hasOwn(OWN, base.chain) ? OWN[base.chain] : undefined;
@@ -52,8 +57,7 @@ export function locate(book: RuleBook, base: BaseChain): Located {
     own ?? (base.table === 'kube-proxy' && Object.hasOwn(KUBE_PROXY, base.chain) ? KUBE_PROXY[base.chain] : undefined);
   if (known) return { hook: known[0], priority: known[1] };
   const builtin = builtinHook(base.chain);
-  if (builtin) return { hook: builtin, priority: tablePriority(base.table, builtin) };
-  return { hook: hookByName(base) ?? hookByInterfaces(base), priority: undefined };
+  return builtin && { hook: builtin, priority: tablePriority(base.table, builtin) };
 }
 
 /** Longer names first: `postrouting` contains neither of the others, but `out` is in `output` and `route`. */

@@ -94,7 +94,31 @@ describe('the same file twice', () => {
     expect(report.completeness.duplicates).toBe(3);
   });
 
-  test.todo('a copy that begins behind the TTL or the address changed (join.ts isCopy compares the first headers)');
+  test.each([
+    ['the TTL', 2],
+    ['the address', 2],
+  ])('a copy that begins behind %s changed', (what, from) => {
+    const to: Fields = what === 'the address' ? { dst: '10.244.2.9', dpt: 8080 } : {};
+    const whole = [
+      ...LEGACY.slice(0, 2),
+      kernelLine('filter:FORWARD:policy:1', { ...THROUGH, ...to }),
+      kernelLine('mangle:POSTROUTING:policy:1', { ...OUT, ...to }),
+    ];
+    for (const files of [
+      [whole, whole.slice(from)],
+      [whole.slice(from), whole],
+    ]) {
+      const report = reportOf(...files);
+      expect(steps(report)).toEqual(steps(reportOf(whole)));
+      expect(report.completeness.duplicates).toBe(2);
+    }
+  });
+
+  test("a copy of nft's lines that begins behind the change of the trace id", () => {
+    const report = reportOf(NFT, NFT.slice(2));
+    expect(steps(report)).toEqual(steps(reportOf(NFT)));
+    expect(report.completeness.duplicates).toBe(4);
+  });
 
   test('the same packet at another moment is another packet', () => {
     const later = kernelLines({ ...IN, at: 900_000_000 }, ['raw:PREROUTING:policy:1']);

@@ -1,7 +1,8 @@
 /** What is missing, told by what is there: gaps between lines, and rewrites between addresses. Through analyse(), with rules. */
 import { describe, expect, test } from 'vitest';
 import { analyse } from '../../src/analyse.ts';
-import type { Journey, Report } from '../../src/model.ts';
+import type { Hook, Journey, Report } from '../../src/model.ts';
+import { HOOKS } from '../../src/rules/hooks.ts';
 import {
   captureWith,
   type Fields,
@@ -186,10 +187,95 @@ describe('what is missing is named', () => {
     }
   });
 
-  test.todo(
-    'filter FORWARD where no other table is at forward: postrouting behind prerouting says that it was forwarded',
-  );
-  test.todo('nat POSTROUTING of a first packet that was let through at forward, where mangle is not loaded');
+  describe('where mangle is not loaded', () => {
+    const withoutMangle = SAVE.replace(/\*mangle[\s\S]*?COMMIT\n/, '');
+    const lines = (...points: string[]) =>
+      linesWithout(...points, ...['PREROUTING', 'FORWARD', 'POSTROUTING'].map(hook => `mangle:${hook}:policy:1`));
+
+    test('nothing is missed of a whole trail', () => {
+      expect(gapsOf(only(reportOf(lines(), withoutMangle)))).toEqual([]);
+    });
+
+    test('filter FORWARD is, for the packet came in and went out', () => {
+      const forward = ['filter:FORWARD:rule:1', 'filter:KUBE-FORWARD:return:3', 'filter:FORWARD:policy:2'];
+      const journey = only(reportOf(lines(...forward), withoutMangle));
+      expect(gapsOf(journey)).toEqual([
+        expect.stringMatching(/^filter FORWARD: chain FORWARD of filter \(or of input/),
+      ]);
+      const hooks = journey.hops.map(hop => hop.hook);
+      expect(hooks).toEqual([...hooks].sort((a, b) => HOOKS.indexOf(a as Hook) - HOOKS.indexOf(b as Hook)));
+    });
+
+    test('nat POSTROUTING is, for a first packet was let through at forward', () => {
+      const postrouting = ['nat:POSTROUTING:rule:1', 'nat:KUBE-POSTROUTING:rule:1', 'nat:POSTROUTING:policy:2'];
+      const journey = only(reportOf(lines(...postrouting), withoutMangle));
+      expect(gapsOf(journey)).toEqual([expect.stringMatching(/^nat POSTROUTING: /)]);
+      expect(journey.rewrites).toMatchObject([{ field: 'dst', to: '10.244.2.9:8080' }]);
+      expect(journey.rewrites).toHaveLength(1);
+    });
+  });
+
+  test('a packet that a rule ended before nat is not said to have missed it', () => {
+    const dropped = SAVE.replace(
+      ':POSTROUTING ACCEPT [0:0]\nCOMMIT\n*filter',
+      ':POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -j DROP\nCOMMIT\n*filter',
+    );
+    const lines = WAY.slice(0, 9).map(([fields, point]) => kernelLine(point, fields));
+    const journey = only(reportOf([...lines, kernelLine('mangle:POSTROUTING:policy:1', OUT)], dropped));
+    expect(gapsOf(journey)).toEqual([]);
+    expect(journey.outcome).toBe('dropped');
+  });
+});
+
+describe('the place of a gap', () => {
+  const nat = [
+    'PREROUTING:rule:1',
+    'KUBE-SERVICES:rule:2',
+    'KUBE-SVC-AAAAAAAAAAAAAAAA:rule:1',
+    'KUBE-SEP-BBBBBBBBBBBBBBBB:rule:1',
+  ];
+  const journey = only(reportOf(linesWithout(...nat.map(point => `nat:${point}`))));
+
+  test('is that of its chain, before the lines that came behind it', () => {
+    expect(journey.hops.slice(0, 3).map(hop => `${hop.table} ${hop.chain} ${hop.event}`)).toEqual([
+      'mangle PREROUTING policy',
+      'nat PREROUTING gap',
+      'mangle FORWARD policy',
+    ]);
+  });
+
+  test('and it has the addresses of the line before it: the rewrite is said once, and never back', () => {
+    expect(journey.rewrites.map(({ field, from, to }) => [field, from, to])).toEqual([
+      ['dst', '10.96.0.10:80', '10.244.2.9:8080'],
+    ]);
+  });
+});
+
+describe("a user chain's lines without those that led to it", () => {
+  test.each<[string, [Fields, string][], string]>([
+    ['nat, no OUT: KUBE-SERVICES is called before routing', [[IN, 'nat:KUBE-SERVICES:rule:2']], 'prerouting'],
+    ['nat, OUT: KUBE-POSTROUTING behind it', [[OUT, 'nat:KUBE-POSTROUTING:rule:1']], 'postrouting'],
+    ['nat has no chain at forward', [[THROUGH, 'nat:KUBE-POSTROUTING:rule:1']], 'postrouting'],
+    ['raw is asked first of all', [[IN, 'raw:cali-PREROUTING:return:1']], 'prerouting'],
+    ['filter has no chain at prerouting', [[IN, 'filter:KUBE-FIREWALL:return:1']], 'input'],
+    [
+      'its base chain tells, when it comes to its end',
+      [
+        [OUT, 'nat:CNI-cccccccccccccccccccccccc:rule:1'],
+        [OUT, 'nat:POSTROUTING:policy:2'],
+      ],
+      'postrouting',
+    ],
+  ])('%s', (_, way, hook) => {
+    const journey = only(analyse(captureWith(way.map(([fields, point]) => kernelLine(point, fields)))));
+    expect(new Set(journey.hops.map(hop => hop.hook))).toEqual(new Set([hook]));
+    expect(gapsOf(journey)[0]).toMatch(/the lines that led to chain/);
+  });
+
+  test('where the interfaces fit two hooks, it is said', () => {
+    const journey = only(analyse(captureWith([kernelLine('mangle:KUBE-ODD:return:1', IN)])));
+    expect(gapsOf(journey)[0]).toMatch(/prerouting or at input/);
+  });
 });
 
 describe('rules that are not those the packet met', () => {
