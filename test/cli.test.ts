@@ -664,3 +664,16 @@ describe('--follow', () => {
     expect(result.stderr).toBe('');
   });
 });
+
+describe('the lab on a machine that cannot run it', () => {
+  test.each([
+    [['lab', '--recorded'], {}, 0],
+    [['lab', 'no-endpoints', '--recorded'], {}, 3],
+    [['lab', 'no-endpoints', '--mode', 'legacy'], { env: { PATH: '/nonexistent' } }, 3],
+  ] as [string[], How, number][])('%j replays', async (args, how, code) => {
+    const result = await run(args, how);
+    expect(result.stderr).toContain('replaying a recorded run');
+    expect(result.stdout).toContain('not on this machine');
+    expect(result.code).toBe(code);
+  });
+});
