@@ -3,6 +3,7 @@ import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:c
 import {
   appendFileSync,
   chmodSync,
+  cpSync,
   existsSync,
   mkdtempSync,
   readdirSync,
@@ -72,8 +73,16 @@ interface How {
 
 const PLAIN = { PATH: process.env.PATH ?? '', HOME: '/nonexistent' };
 
+/** Whoever runs the plugin must be able to read it, and this checkout may lie where only its owner may look. */
+function readableByAll(): string {
+  const folder = join(dir, 'installed');
+  for (const part of ['plugin', 'dist', 'package.json'])
+    cpSync(join(ROOT, part), join(folder, part), { recursive: true });
+  return join(folder, 'plugin/kubectl-trace_svc');
+}
+
 function start(args: string[], { env = {}, uid }: How = {}): ChildProcessWithoutNullStreams {
-  return spawn(process.execPath, [PLUGIN, ...args], {
+  return spawn(process.execPath, [uid === undefined ? PLUGIN : readableByAll(), ...args], {
     env: { ...PLAIN, ...env },
     cwd: dir,
     ...(uid === undefined ? {} : { uid, gid: uid }),
