@@ -1,21 +1,23 @@
 import { defineConfig } from 'vitest/config';
 
-/** `unit` needs nothing but Node; `kernel` needs root (or user namespaces) and netfilter's tools. */
 /** Scripts are bundled as text (.ci/build.mjs); here they are loaded the same way. */
 const scripts = {
   name: 'scripts-as-text',
   transform: (code: string, id: string) => (id.endsWith('.sh') ? `export default ${JSON.stringify(code)}` : undefined),
 };
 
+/** `unit` needs nothing but Node; `kernel` needs root (or user namespaces) and netfilter's tools. */
 export default defineConfig({
   plugins: [scripts],
   test: {
+    globalSetup: 'test/support/build.ts',
     projects: [
       {
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/kernel/**', 'test/cluster/**'],
+          setupFiles: ['test/support/count-cases.ts'],
           testTimeout: 120_000,
         },
       },

@@ -49,9 +49,11 @@ function installPackages() {
   const mark = 'node_modules/.package-lock.json';
   if (existsSync(mark) && statSync(mark).mtimeMs >= statSync('package-lock.json').mtimeMs) return;
   say('npm ci');
-  const done = run('npm', ['ci', '--no-audit', '--no-fund'], { shell: process.platform === 'win32' });
+  // `npm run -s` is inherited as silence; what went wrong must be heard nevertheless.
+  const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error'];
+  const done = run('npm', args, { shell: process.platform === 'win32' });
   if (done.status !== 0)
-    fail(`npm ci did not work: ${lastLines(done.stderr) || done.error?.message}\nIs the network there?`);
+    fail(`npm ci did not work: ${firstLines(done.stderr) || done.error?.message}\nIs the network there?`);
 }
 
 function buildBundle() {
@@ -87,6 +89,11 @@ function onPath(tool) {
       return false;
     }
   });
+}
+
+/** npm says first what is wrong, and then at length how it may be called. */
+function firstLines(text) {
+  return (text ?? '').trim().split('\n').slice(0, 6).join('\n');
 }
 
 function lastLines(text) {

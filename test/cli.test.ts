@@ -3,6 +3,7 @@ import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:c
 import {
   appendFileSync,
   chmodSync,
+  cpSync,
   existsSync,
   mkdtempSync,
   readdirSync,
@@ -72,8 +73,16 @@ interface How {
 
 const PLAIN = { PATH: process.env.PATH ?? '', HOME: '/nonexistent' };
 
+/** Whoever runs the plugin must be able to read it, and this checkout may lie where only its owner may look. */
+function readableByAll(): string {
+  const folder = join(dir, 'installed');
+  for (const part of ['plugin', 'dist', 'package.json'])
+    cpSync(join(ROOT, part), join(folder, part), { recursive: true });
+  return join(folder, 'plugin/kubectl-trace_svc');
+}
+
 function start(args: string[], { env = {}, uid }: How = {}): ChildProcessWithoutNullStreams {
-  return spawn(process.execPath, [PLUGIN, ...args], {
+  return spawn(process.execPath, [uid === undefined ? PLUGIN : readableByAll(), ...args], {
     env: { ...PLAIN, ...env },
     cwd: dir,
     ...(uid === undefined ? {} : { uid, gid: uid }),
@@ -662,5 +671,18 @@ describe('--follow', () => {
     const result = await end;
     expect(result.stdout).toBe('');
     expect(result.stderr).toBe('');
+  });
+});
+
+describe('the lab on a machine that cannot run it', () => {
+  test.each([
+    [['lab', '--recorded'], {}, 0],
+    [['lab', 'no-endpoints', '--recorded'], {}, 3],
+    [['lab', 'no-endpoints', '--mode', 'legacy'], { env: { PATH: '/nonexistent' } }, 3],
+  ] as [string[], How, number][])('%j replays', async (args, how, code) => {
+    const result = await run(args, how);
+    expect(result.stderr).toContain('replaying a recorded run');
+    expect(result.stdout).toContain('not on this machine');
+    expect(result.code).toBe(code);
   });
 });

@@ -1,0 +1,16 @@
+/**
+ * Counts the cases the property tests really ran: with FC_COUNT=FILE every property writes its number there, one a line.
+ * A property that fails is reported as always.
+ */
+import { appendFileSync } from 'node:fs';
+import fc from 'fast-check';
+
+const file = process.env.FC_COUNT;
+
+if (file !== undefined)
+  fc.configureGlobal({
+    reporter(details) {
+      appendFileSync(file, `${details.numRuns}\n`);
+      if (details.failed) throw new Error(fc.defaultReportMessage(details), { cause: details.errorInstance });
+    },
+  });
