@@ -13,7 +13,7 @@ import type { KubeRequest } from './request-live.ts';
 import type { Deps } from './run.ts';
 import type { LabDeps } from './run-lab.ts';
 import type { LiveDeps } from './run-live.ts';
-import { NAME, VERSION } from './version.ts';
+import { NAME } from './version.ts';
 
 const BY_SIGNAL: Partial<Record<NodeJS.Signals, number>> = {
   SIGINT: EXIT.interrupted,

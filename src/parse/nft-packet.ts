@@ -192,8 +192,7 @@ function icmpOf(protocol: 'icmp' | 'icmpv6', fields: Map<string, string>): IcmpH
 /** nft names ICMPv6's bytes 4 to 7 by the first field it knows there, whatever the type: an echo's are its id and sequence. */
 function echoOf(field: (name: string) => string | undefined): { id: number | undefined; seq: number | undefined } {
   const both = uint(field('parameter-problem')) ?? uint(field('packet-too-big')) ?? uint(field('mtu'));
-  if (field('id') !== undefined || both === undefined)
-    return { id: uint(field('id')), seq: uint(field('sequence')) };
+  if (field('id') !== undefined || both === undefined) return { id: uint(field('id')), seq: uint(field('sequence')) };
   return { id: both >>> 16, seq: both & 0xffff };
 }
 

@@ -8,7 +8,7 @@ import type { RuleBook } from '../rules/book.ts';
 import { type Caller, callersByName, callersByRules } from '../rules/callers.ts';
 import { isIptablesTable, place } from '../rules/hooks.ts';
 import { locate, locateKnown } from '../rules/locate.ts';
-import { packetKey, samePacket, tupleMayBecome } from './identity.ts';
+import { packetKey, samePacket, sameTuple, tupleMayBecome } from './identity.ts';
 import type { PassBuilder } from './legacy-passes.ts';
 import { closePass, keepEvent, newPass, OPEN_PASSES, type Pass, type PassSink } from './pass.ts';
 import type { Place } from './places.ts';
@@ -16,6 +16,7 @@ import type { Shapes } from './shape.ts';
 
 export function createNftPasses(sink: PassSink, nextOrder: () => number, book: RuleBook, shapes: Shapes): PassBuilder {
   const passes = createOpenPasses(sink, nextOrder);
+  const translations = createTranslations();
   const byId = new Map<string, Pass>();
   /** conntrack's line stands before the packet's. */
   const conntrack = new Map<string, string>();
@@ -37,11 +38,14 @@ export function createNftPasses(sink: PassSink, nextOrder: () => number, book: R
     const key = packetKey(header);
     const same = openById(event);
     const pass =
-      (same && mayFollow(same, place, header, true) ? same : undefined) ??
-      passes.find(key, p => mayFollow(p, place, header, false));
+      (same && mayFollow(same, place, header, () => true) ? same : undefined) ??
+      passes.find(key, p => mayFollow(p, place, header, translations.has));
     const home = pass ?? passes.open(event, place, key);
     const changed = home.headers.at(-1) !== header;
-    if (changed) home.headers.push(header);
+    if (changed) {
+      translations.learn(home.headers, header);
+      home.headers.push(header);
+    }
     append(home, event, place, pass !== undefined && changed);
     remember(event, home);
     takeConntrack(home, event);
@@ -143,11 +147,35 @@ function callersOf({ point }: TraceEvent, book: RuleBook): Caller[] {
   return callersByRules(book, family, table, chain) ?? (isIptablesTable(table) ? callersByName(table, chain) : []);
 }
 
-/** Where both ends were rewritten and no IP id ties the two, the trace id is the only tie: a RST has IP id 0, IPv6 has none. */
-function mayFollow(pass: Pass, place: Place, header: PacketHeader, sameTraceId: boolean): boolean {
+/**
+ * Where both ends were rewritten and no IP id ties the two (a RST has IP id 0, IPv6 has none), the trace id is a tie, and so is
+ * a packet of the same connection that was rewritten alike.
+ */
+function mayFollow(
+  pass: Pass,
+  place: Place,
+  header: PacketHeader,
+  isTied: (from: PacketHeader, to: PacketHeader) => boolean,
+): boolean {
   const last = pass.headers[pass.headers.length - 1];
   if (last === undefined || !samePacket(last, header) || !isLater(pass.place, place)) return false;
-  return sameTraceId || tupleMayBecome(last, header);
+  return tupleMayBecome(last, header) || isTied(last, header);
+}
+
+/** Which addresses became which, as packets seen throughout have shown. NAT does the same to all packets of a connection. */
+function createTranslations() {
+  const known = new Map<string, string>();
+  const text = ({ protocol, tuple }: PacketHeader) =>
+    `${protocol} ${tuple.src} ${tuple.sport ?? ''} ${tuple.dst} ${tuple.dport ?? ''}`;
+  return {
+    has: (from: PacketHeader, to: PacketHeader): boolean => known.size > 0 && known.get(text(from)) === text(to),
+    learn(before: PacketHeader[], now: PacketHeader): void {
+      const last = before.at(-1);
+      if (!last || sameTuple(last.tuple, now.tuple)) return;
+      if (known.size > OPEN_PASSES) known.clear();
+      for (const header of before) known.set(text(header), text(now));
+    },
+  };
 }
 
 /** Later on the packet's way. Where a priority is not known, another chain of the same hook is taken to be later. */

@@ -29,6 +29,7 @@ async function replay(scenario: string, flags: LabFlags): Promise<Replayed> {
       result: text => {
         said.stdout += text;
       },
+      step() {},
       say: text => {
         said.stderr += `${text}\n`;
       },
