@@ -1,8 +1,10 @@
 /** The edge: the only file that touches process, and the only one that ends it. */
 import { randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { CommanderError } from 'commander';
-import { createProgram, type Handlers } from './commands.ts';
+import { CommanderError, createProgram, type Handlers } from './commands.ts';
 import { EXIT, exitCodeOf, TraceError } from './errors.ts';
 import { createFiles } from './live/files.ts';
 import type { Out } from './ports.ts';
@@ -23,6 +25,8 @@ const BY_SIGNAL: Partial<Record<NodeJS.Signals, number>> = {
 
 async function main(argv: string[]): Promise<number> {
   const abort = new AbortController();
+  // Every request of a run listens to it; Node takes more than ten for a leak.
+  setMaxListeners(0, abort.signal);
   let signalled = 0;
   const onSignal = (signal: NodeJS.Signals): void => {
     signalled = BY_SIGNAL[signal] ?? EXIT.terminated;
@@ -66,9 +70,25 @@ function createHandlers(signal: AbortSignal, ended: (code: number) => void): Han
         await runLabCommand(request, createLabDeps(await createDeps(request.colour, signal, request.quiet), signal)),
       );
     },
-    async doctor() {},
-    async cleanup() {
-      ended(await cleanup());
+    async doctor(flags) {
+      const { parseDoctor } = await import('./request-live.ts');
+      const request = parseDoctor(flags, process.env);
+      const { runDoctor } = await import('./run-doctor.ts');
+      ended(
+        await runDoctor(request, {
+          ...(await createLiveDeps(request.kube, await createDeps(request.colour, signal, request.quiet))),
+          newRunId,
+        }),
+      );
+    },
+    async cleanup(flags) {
+      const { parseCleanup } = await import('./request-live.ts');
+      const request = parseCleanup(flags, process.env);
+      await removeLabs();
+      if (!hasKubeconfig(request.kube)) return ended(EXIT.answered);
+      const { runCleanup } = await import('./run-cleanup.ts');
+      const deps = await createLiveDeps(request.kube, await createDeps('auto', signal, request.quiet));
+      ended(await runCleanup(request, { ...deps, newRunId, now: () => Date.now() }));
     },
   };
 }
@@ -136,8 +156,15 @@ function newRunId(): string {
   return randomBytes(5).toString('hex').slice(0, 8);
 }
 
-async function cleanup(): Promise<number> {
-  if (process.platform !== 'linux') return EXIT.answered;
+/** Where there is no cluster to look at, a kept lab is all there can be. */
+function hasKubeconfig(kube: KubeRequest): boolean {
+  const { KUBECONFIG, HOME, KUBERNETES_SERVICE_HOST } = process.env;
+  const named = [kube.kubeconfig, kube.server, KUBECONFIG, KUBERNETES_SERVICE_HOST].some(Boolean);
+  return named || existsSync(join(HOME ?? '', '.kube', 'config'));
+}
+
+async function removeLabs(): Promise<void> {
+  if (process.platform !== 'linux') return;
   const { findLabs } = await import('./lab/strays.ts');
   const labs = findLabs();
   for (const { pid, run } of labs) {
@@ -145,7 +172,6 @@ async function cleanup(): Promise<number> {
     process.stdout.write(`removed lab ${run}\n`);
   }
   if (labs.length === 0) process.stdout.write('nothing of ours is left on this machine\n');
-  return EXIT.answered;
 }
 
 async function createDeps(colour: Colour, signal: AbortSignal, quiet: boolean, verbose = false): Promise<Deps> {

@@ -1,18 +1,10 @@
 /** The command line as commander knows it: commands, flags, help. What each does is handed in. */
-import { Command, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import type { ExplainFlags, LabFlags } from './request.ts';
-import type { AgentFlags, LiveFlags } from './request-live.ts';
+import type { CleanupFlags, DoctorFlags, LiveFlags } from './request-live.ts';
 import { NAME, VERSION } from './version.ts';
 
-export interface CleanupFlags extends AgentFlags {
-  run?: string;
-  node?: string;
-}
-
-export interface DoctorFlags extends AgentFlags {
-  node?: string;
-  allNodes?: boolean;
-}
+export { CommanderError };
 
 export interface Handlers {
   live(words: string[], flags: LiveFlags): Promise<void>;

@@ -207,6 +207,7 @@ function parseTarget(words: string[]): Pick<LiveRequest, 'service' | 'port' | 'n
   const [word, second] = words;
   if (word === undefined) return { service: 'kubernetes', namespace: 'default' };
   const [, kind, rest = ''] = /^(?:([^/]*)\/)?(.*)$/s.exec(word) ?? [];
+  if (kind === undefined) refuseMistyped(word);
   if (kind !== undefined && !['svc', 'service', 'services'].includes(kind.toLowerCase()))
     throw usage(
       `${quote(word)} is no Service`,
@@ -221,6 +222,29 @@ function parseTarget(words: string[]): Pick<LiveRequest, 'service' | 'port' | 'n
     throw usage(`${quote(rest)} is an address, not a Service`, 'kubectl get services -A -o wide tells whose it is.');
   const asked = port ?? second;
   return asked === undefined ? { service: serviceName(name) } : { service: serviceName(name), port: portWord(asked) };
+}
+
+/** A word that is nearly a command is taken for that; a Service of that name is svc/NAME. */
+function refuseMistyped(word: string): void {
+  const meant = ['explain', 'doctor', 'cleanup', 'completion'].find(command => distance(word, command) <= 2);
+  if (meant !== undefined)
+    throw usage(
+      `unknown command '${word.slice(0, 20)}' (did you mean ${meant}?)`,
+      `A Service of that name is svc/${word.slice(0, 20)}.`,
+    );
+}
+
+/** How many letters have to be put in, taken out or replaced (Levenshtein). */
+function distance(a: string, b: string): number {
+  if (Math.abs(a.length - b.length) > 2) return 3;
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (const [i, letter] of [...a].entries()) {
+    const next = [i + 1];
+    for (const [j, other] of [...b].entries())
+      next.push(Math.min((next[j] ?? 0) + 1, (row[j + 1] ?? 0) + 1, (row[j] ?? 0) + (letter === other ? 0 : 1)));
+    row = next;
+  }
+  return row.at(-1) ?? 0;
 }
 
 function serviceName(name: string): string {
@@ -276,4 +300,49 @@ function parseFamily(text: string): IpFamily {
 function parsePath(path: string): string {
   if (/^\/[\x21-\x7e]*$/.test(path)) return path;
   throw usage(`--path ${quote(path)} is no path`, 'It begins with /, without spaces: --path /healthz');
+}
+
+export interface CleanupFlags extends AgentFlags {
+  run?: string;
+  node?: string;
+}
+
+/** @throws TraceError(usage) for a run or node that cannot be one */
+export function parseCleanup(flags: CleanupFlags, env: Env) {
+  const image = env.KUBECTL_TRACE_SVC_IMAGE ?? DEFAULT_IMAGE;
+  if (flags.run !== undefined && !/^[a-z0-9]{4,16}$/.test(flags.run))
+    throw usage(
+      `--run ${quote(flags.run)} is no run`,
+      'A run is named by the letters and digits in its pods: trace-svc-RUN.',
+    );
+  return {
+    ...parseAgent(flags, env, image),
+    kube: parseKube(flags),
+    quiet: flags.quiet ?? false,
+    startTimeoutMs: 30_000,
+    ...(flags.run === undefined ? {} : { run: flags.run }),
+    ...(flags.node === undefined ? {} : { node: dnsName('--node', flags.node) }),
+  };
+}
+
+export interface DoctorFlags extends AgentFlags {
+  node?: string;
+  allNodes?: boolean;
+}
+
+export function parseDoctor(flags: DoctorFlags, env: Env) {
+  const image = env.KUBECTL_TRACE_SVC_IMAGE ?? DEFAULT_IMAGE;
+  if (flags.node !== undefined && flags.allNodes)
+    throw usage('--node and --all-nodes exclude each other', 'Leave one out.');
+  const { colour } = parseOutput({ ...flags, output: 'tree' });
+  return {
+    ...parseAgent(flags, env, image),
+    kube: parseKube(flags),
+    quiet: flags.quiet ?? false,
+    colour,
+    format: oneOf('-o', flags.output ?? 'text', ['text', 'json'] as const),
+    allNodes: flags.allNodes ?? false,
+    startTimeoutMs: 30_000,
+    ...(flags.node === undefined ? {} : { node: dnsName('--node', flags.node) }),
+  };
 }

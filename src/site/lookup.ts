@@ -38,6 +38,12 @@ export async function lookUp(
   };
 }
 
+/** @returns undefined where we may not list them */
+export async function lookUpNodes(cluster: Cluster, signal: AbortSignal): Promise<NodeState[] | undefined> {
+  const nodes = await cluster.send('GET', paths.nodes(), { signal }).catch(unlessForbidden);
+  return nodes === undefined ? undefined : readNodes(nodes);
+}
+
 /** Without the kind, an answer of the API is as one in a list. */
 function withKind(value: unknown, kind: string): unknown {
   return typeof value === 'object' && value !== null ? { kind, ...value } : undefined;
@@ -77,7 +83,7 @@ async function notFound(error: unknown, cluster: Cluster, namespace: string, ser
 }
 
 /** https://kubernetes.io/docs/concepts/security/pod-security-admission/ */
-async function levelOf(get: (path: string) => Promise<unknown>, namespace: string): Promise<string | undefined> {
+export async function levelOf(get: (path: string) => Promise<unknown>, namespace: string): Promise<string | undefined> {
   const found = (await get(paths.namespace(namespace)).catch(error => {
     if (error instanceof ApiError && (error.status === 403 || error.status === 404)) return undefined;
     throw error;

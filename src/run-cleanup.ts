@@ -1,0 +1,110 @@
+/** `kubectl trace-svc cleanup`: find and remove what ended runs left. Safe at any time: what is within its time stays. */
+import { EXIT, TraceError } from './errors.ts';
+import type { Cluster, Out } from './ports.ts';
+import type { AgentRequest } from './request-live.ts';
+import { lookUpNodes } from './site/lookup.ts';
+import { askNode } from './site/on-node.ts';
+import { deletePod } from './site/pods.ts';
+import { listPods, readStrays } from './site/strays.ts';
+import { createUndo } from './undo.ts';
+
+export interface CleanupRequest extends AgentRequest {
+  /** Only this run, also before its deadline. */
+  run?: string;
+  node?: string;
+  startTimeoutMs: number;
+}
+
+export interface CleanupDeps {
+  cluster: Cluster;
+  out: Out;
+  signal: AbortSignal;
+  agentScript: string;
+  newRunId(): string;
+  now(): number;
+}
+
+export async function runCleanup(request: CleanupRequest, deps: CleanupDeps): Promise<number> {
+  const { cluster, out } = deps;
+  try {
+    out.step(`looking for pods of ours in ${cluster.context}`);
+    const pods = await removePods(request, deps);
+    const nodes = await nodesToSweep(request, deps);
+    out.step(`looking at ${nodes.length === 1 ? nodes[0] : `${nodes.length} nodes`}`);
+    const results = await inGroups(nodes, 8, node => sweepNode(node, request, deps));
+    const said = [...pods, ...results.flatMap(result => result.lines)];
+    out.result(`${said.length > 0 ? said.join('\n') : `nothing of ours is left on ${nodes.join(', ')}`}\n`);
+    return results.some(result => !result.clean) ? EXIT.cleanupIncomplete : EXIT.answered;
+  } finally {
+    cluster.close();
+  }
+}
+
+async function removePods({ run }: CleanupRequest, { cluster, signal, now }: CleanupDeps): Promise<string[]> {
+  const found = readStrays(await listPods(cluster, signal), run, now());
+  const lines: string[] = [];
+  for (const { namespace, name, why, run: own } of found) {
+    if (why === undefined) {
+      lines.push(`pod ${namespace}/${name} stays: run ${own} is within its time (--run ${own} removes it)`);
+      continue;
+    }
+    await deletePod(cluster, { namespace, name }, 3);
+    lines.push(`removed pod ${namespace}/${name}: ${why}`);
+  }
+  return lines;
+}
+
+async function nodesToSweep({ node }: CleanupRequest, { cluster, signal }: CleanupDeps): Promise<string[]> {
+  if (node !== undefined) return [node];
+  const nodes = await lookUpNodes(cluster, signal);
+  if (!nodes)
+    throw new TraceError('refused', 'you may not list nodes, so nobody knows where to look', 'Name one with --node.');
+  return nodes.filter(one => one.ready && one.os === 'linux').map(one => one.name);
+}
+
+interface Swept {
+  lines: string[];
+  clean: boolean;
+}
+
+async function sweepNode(node: string, request: CleanupRequest, deps: CleanupDeps): Promise<Swept> {
+  const { cluster, signal, agentScript, newRunId } = deps;
+  const undo = createUndo();
+  try {
+    const output = await askNode(
+      cluster,
+      {
+        namespace: request.agentNamespace ?? cluster.namespace,
+        node,
+        run: newRunId(),
+        image: request.agentImage,
+        pullPolicy: request.pullPolicy,
+        pullSecrets: request.pullSecrets,
+        script: agentScript,
+        role: 'sweep',
+        about: request.run ?? 'all',
+        startTimeoutMs: request.startTimeoutMs,
+      },
+      undo,
+      signal,
+    );
+    const lines = [
+      ...output.removed.map(text => `${node}: removed ${text}`),
+      ...output.left.map(text => `${node}: could not remove ${text}`),
+      ...output.said.map(text => `${node}: ${text}`),
+      ...(output.failure === undefined ? [] : [`${node}: ${output.failure}`]),
+    ];
+    return { lines, clean: output.left.length === 0 && output.ended };
+  } catch (error) {
+    if (signal.aborted || !(error instanceof TraceError)) throw error;
+    return { lines: [`${node}: not looked at: ${error.message}`], clean: false };
+  } finally {
+    await undo.run();
+  }
+}
+
+async function inGroups<T, R>(items: T[], size: number, work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (let i = 0; i < items.length; i += size) results.push(...(await Promise.all(items.slice(i, i + size).map(work))));
+  return results;
+}

@@ -1,0 +1,161 @@
+/** `kubectl trace-svc doctor`: what this cluster and its nodes would allow, and why. Makes nothing but a short-lived pod a node. */
+
+import { dataplaneVerdicts } from './doctor/dataplane.ts';
+import { renderVerdicts } from './doctor/render.ts';
+import { nodeVerdicts, type Verdict } from './doctor/verdicts.ts';
+import { ApiError, EXIT, TraceError } from './errors.ts';
+import type { Cluster, Out } from './ports.ts';
+import type { Style } from './render/style.ts';
+import type { AgentRequest } from './request-live.ts';
+import { fromRights, isAllowed, podRights, type Right, rightText } from './site/access.ts';
+import { levelOf, lookUpNodes } from './site/lookup.ts';
+import { chooseNode, type NodeState } from './site/nodes.ts';
+import { askNode } from './site/on-node.ts';
+import { paths } from './site/paths.ts';
+import { createUndo } from './undo.ts';
+
+export interface DoctorRequest extends AgentRequest {
+  node?: string;
+  allNodes: boolean;
+  format: 'text' | 'json';
+  startTimeoutMs: number;
+}
+
+export interface DoctorDeps {
+  cluster: Cluster;
+  out: Out;
+  style: Style;
+  signal: AbortSignal;
+  agentScript: string;
+  newRunId(): string;
+}
+
+export async function runDoctor(request: DoctorRequest, deps: DoctorDeps): Promise<number> {
+  const { cluster, out, style } = deps;
+  try {
+    out.step(`asking ${cluster.server}`);
+    const verdicts = await clusterVerdicts(request, deps);
+    const mayMake = verdicts.every(verdict => verdict.state !== 'fail');
+    const nodes = mayMake ? await nodesToAsk(request, deps) : [];
+    for (const node of nodes) {
+      out.step(`asking node ${node}`);
+      verdicts.push(...(await askOne(node, request, deps)));
+    }
+    if (!mayMake) out.say('no node was asked: the rights for that are missing');
+    out.result(renderVerdicts(verdicts, request.format, style));
+    return verdicts.some(verdict => verdict.state === 'fail') ? EXIT.refused : EXIT.answered;
+  } finally {
+    cluster.close();
+  }
+}
+
+async function clusterVerdicts(request: DoctorRequest, deps: DoctorDeps): Promise<Verdict[]> {
+  const { cluster, signal } = deps;
+  const agent = request.agentNamespace ?? cluster.namespace;
+  const [version, rights, security, dataplane] = await Promise.all([
+    serverVerdict(deps),
+    rightVerdicts(deps, agent),
+    securityVerdict(deps, agent),
+    daemonSets(cluster, signal).then(dataplaneVerdicts),
+  ]);
+  return [version, ...rights, security, ...dataplane];
+}
+
+async function serverVerdict({ cluster, signal }: DoctorDeps): Promise<Verdict> {
+  const { gitVersion } = (await cluster.send('GET', '/version', { signal })) as { gitVersion?: string };
+  const text = `${cluster.server} (context ${cluster.context}), Kubernetes ${gitVersion ?? '?'}`;
+  return { where: 'cluster', what: 'API server', state: 'ok', text };
+}
+
+async function rightVerdicts({ cluster, signal }: DoctorDeps, agent: string): Promise<Verdict[]> {
+  const home = cluster.namespace;
+  const needed: Right[] = [
+    { verb: 'get', resource: 'services', namespace: home },
+    { verb: 'list', resource: 'endpointslices', group: 'discovery.k8s.io', namespace: home },
+    ...podRights(home),
+    ...(agent === home ? [] : podRights(agent)),
+  ];
+  const wished: Right[] = [
+    { verb: 'list', resource: 'nodes' },
+    { verb: 'get', resource: 'namespaces', namespace: home },
+    ...fromRights(home).filter(right => right.subresource === 'ephemeralcontainers'),
+  ];
+  const verdict = async (right: Right, state: 'fail' | 'warn', remedy: string): Promise<Verdict> => {
+    const allowed = await isAllowed(cluster, right, signal);
+    const what = { where: 'cluster', what: 'right' };
+    if (allowed !== false)
+      return { ...what, state: 'ok', text: `${rightText(right)}${allowed ? '' : ' (nobody would say)'}` };
+    return { ...what, state, text: `you may not ${rightText(right)}`, remedy };
+  };
+  return Promise.all([
+    ...needed.map(right => verdict(right, 'fail', 'plugin/rbac.yaml grants it.')),
+    ...wished.map(right => verdict(right, 'warn', 'A run does without; --node, --agent-namespace and --from need it.')),
+  ]);
+}
+
+async function securityVerdict({ cluster, signal }: DoctorDeps, agent: string): Promise<Verdict> {
+  const level = await levelOf(path => cluster.send('GET', path, { signal }), agent);
+  const where = { where: 'cluster', what: 'security' };
+  if (level === undefined || level === 'privileged')
+    return {
+      ...where,
+      state: 'ok',
+      text: `namespace ${agent} ${level ? 'is of level privileged' : 'enforces no Pod Security level'}`,
+    };
+  return {
+    ...where,
+    state: 'warn',
+    text: `namespace ${agent} enforces Pod Security level ${level}, which has no room for the agent`,
+    remedy: 'A run puts the agent into kube-system then; --agent-namespace chooses another.',
+  };
+}
+
+async function daemonSets(cluster: Cluster, signal: AbortSignal): Promise<string[] | undefined> {
+  try {
+    const list = await cluster.send('GET', '/apis/apps/v1/namespaces/kube-system/daemonsets', { signal });
+    return ((list as { items?: { metadata?: { name?: string } }[] }).items ?? []).map(
+      item => item.metadata?.name ?? '',
+    );
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 403) return undefined;
+    throw error;
+  }
+}
+
+async function nodesToAsk({ node, allNodes }: DoctorRequest, { cluster, signal }: DoctorDeps): Promise<string[]> {
+  const nodes: NodeState[] | undefined = await lookUpNodes(cluster, signal);
+  if (!allNodes) return [chooseNode(nodes, node)].filter(one => one !== undefined);
+  if (!nodes) throw new TraceError('refused', 'you may not list nodes', 'Name one with --node.');
+  return nodes.filter(one => one.ready && one.os === 'linux').map(one => one.name);
+}
+
+async function askOne(node: string, request: DoctorRequest, deps: DoctorDeps): Promise<Verdict[]> {
+  const { cluster, signal, agentScript, newRunId } = deps;
+  const undo = createUndo();
+  try {
+    const output = await askNode(
+      cluster,
+      {
+        namespace: request.agentNamespace ?? cluster.namespace,
+        node,
+        run: newRunId(),
+        image: request.agentImage,
+        pullPolicy: request.pullPolicy,
+        pullSecrets: request.pullSecrets,
+        script: agentScript,
+        role: 'facts',
+        about: 'facts',
+        startTimeoutMs: request.startTimeoutMs,
+      },
+      undo,
+      signal,
+    );
+    return nodeVerdicts(node, output.facts, output.failure);
+  } catch (error) {
+    if (signal.aborted || !(error instanceof TraceError)) throw error;
+    const remedy = error.remedy === undefined ? {} : { remedy: error.remedy };
+    return [{ where: `node ${node}`, what: 'agent', state: 'fail', text: error.message, ...remedy }];
+  } finally {
+    await undo.run();
+  }
+}

@@ -1,0 +1,54 @@
+/** One question to a node, without a trace: an agent pod, a role of its script, its answer, and the pod is gone again. */
+import { type AgentOutput, newAgentOutput, readAgentLine } from '../parse/agent-output.ts';
+import { AGENT_COMMAND, AGENT_CONTAINER, agentName, agentPod, type ImageOrder } from '../plan/pods.ts';
+import type { Cluster } from '../ports.ts';
+import type { Undo } from '../undo.ts';
+import { createPod, deletePod, waitUntilRunning } from './pods.ts';
+
+export interface NodeQuestion extends ImageOrder {
+  namespace: string;
+  node: string;
+  /** Of this pod; no trace has it. */
+  run: string;
+  script: string;
+  role: 'facts' | 'sweep';
+  /** For `sweep`: the run to remove, or `all` that are past their time. */
+  about: string;
+  startTimeoutMs: number;
+}
+
+const SECONDS = 60;
+const ANSWER_MS = 20_000;
+
+/** @throws TraceError where the pod is refused or does not start, or the script does not answer */
+export async function askNode(
+  cluster: Cluster,
+  question: NodeQuestion,
+  undo: Undo,
+  signal: AbortSignal,
+): Promise<AgentOutput> {
+  const { run, namespace, node, image, pullPolicy, pullSecrets, script, role, about, startTimeoutMs } = question;
+  const images = { image, pullPolicy, pullSecrets };
+  const lock = role === 'sweep';
+  const manifest = agentPod({
+    ...images,
+    run,
+    namespace,
+    node,
+    forced: true,
+    seconds: SECONDS,
+    script,
+    hostFiles: false,
+    lock,
+  });
+  const name = agentName(run);
+  undo.add(`delete pod ${namespace}/${name}`, () => deletePod(cluster, { namespace, name }, 0));
+  await createPod(cluster, manifest, signal);
+  const ref = { namespace, pod: name, container: AGENT_CONTAINER };
+  await waitUntilRunning(cluster, ref, startTimeoutMs, signal);
+  const output = newAgentOutput();
+  const env = { TS_ROLE: role, TS_RUN: about, TS_METHOD: 'auto', TS_NFT: 'yes', TS_LOG: 'auto' };
+  const line = (text: string) => readAgentLine(output, text);
+  await cluster.shell(ref).start(AGENT_COMMAND, line, { env, timeoutMs: ANSWER_MS, signal }).done;
+  return output;
+}

@@ -1,0 +1,56 @@
+/** Pods of ours that nobody waits for any more: ended ones, those past their time, and those of a run that is named. */
+import { ApiError } from '../errors.ts';
+import { LABEL } from '../plan/pods.ts';
+import type { Cluster } from '../ports.ts';
+import { paths } from './paths.ts';
+
+export interface StrayPod {
+  namespace: string;
+  name: string;
+  run: string;
+  /** Why it is one; undefined: its run may still be going on. */
+  why?: string;
+}
+
+interface PodJson {
+  metadata?: { namespace?: string; name?: string; creationTimestamp?: string; labels?: Record<string, string> };
+  spec?: { activeDeadlineSeconds?: number };
+  status?: { phase?: string };
+}
+
+/** Clocks differ: a workstation that is this far ahead does not take a running pod away. */
+const SKEW_MS = 300_000;
+
+/** In the whole cluster, or where we may not look there, in one namespace. */
+export async function listPods(cluster: Cluster, signal: AbortSignal): Promise<PodJson[]> {
+  const read = async (path: string) =>
+    ((await cluster.send('GET', path, { signal })) as { items?: PodJson[] }).items ?? [];
+  try {
+    return await read(paths.podsLabelled(LABEL));
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 403) throw error;
+    return read(`${paths.pods(cluster.namespace)}?labelSelector=${encodeURIComponent(LABEL)}`);
+  }
+}
+
+export function readStrays(pods: PodJson[], run: string | undefined, now: number): StrayPod[] {
+  return pods.map(pod => {
+    const { metadata = {} } = pod;
+    const own = metadata.labels?.['trace-svc/run'] ?? '';
+    const stray = { namespace: metadata.namespace ?? '', name: metadata.name ?? '', run: own };
+    const why = whyStray(pod, own, run, now);
+    return why === undefined ? stray : { ...stray, why };
+  });
+}
+
+function whyStray(
+  { metadata, spec, status }: PodJson,
+  own: string,
+  run: string | undefined,
+  now: number,
+): string | undefined {
+  if (run !== undefined) return own === run ? 'of the run that was named' : undefined;
+  if (status?.phase === 'Succeeded' || status?.phase === 'Failed') return `it has ended (${status.phase})`;
+  const end = Date.parse(metadata?.creationTimestamp ?? '') + (spec?.activeDeadlineSeconds ?? 0) * 1000;
+  return now > end + SKEW_MS ? 'its time is over' : undefined;
+}
