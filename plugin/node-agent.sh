@@ -195,11 +195,16 @@ choose_method() {
   say "fact method $TS_METHOD"
 }
 
+has_kube_rules() { # legacy|nft
+  [ "$1" = nft ] || legacy_tables 4 | grep -qx nat || return 1
+  command=$(program "$1" 4)
+  [ -n "$command" ] && "$command" -w 5 -t nat -S 2>/dev/null | grep -q '^-N KUBE-SERVICES'
+}
+
 # Raw rules go where the Services' rules are; an empty flavour is not woken up.
 choose_flavour() {
   flavour=nft
-  if [ -n "$(legacy_tables 4)$(legacy_tables 6)" ] || [ -z "$nft_works" ]; then flavour=legacy; fi
-  if [ -n "$nft_works" ] && nft list tables 2>/dev/null | grep -q '^table ip6* nat$' && ! legacy_tables 4 | grep -qx nat; then flavour=nft; fi
+  if [ -z "$nft_works" ] || has_kube_rules legacy; then flavour=legacy; fi
   if [ -z "$(program $flavour 4)" ]; then
     say "fail method raw needs iptables-$flavour in the agent's image, as this node's rules are of that flavour"
     return 1
@@ -209,6 +214,9 @@ choose_flavour() {
     return 1
   fi
   say "fact flavour $flavour"
+  if [ "$flavour" = legacy ] && [ -n "$nft_works" ] && nft list ruleset 2>/dev/null | grep -q 'hook \(prerouting\|forward\|postrouting\|input\|output\)'; then
+    say "say This node has nft tables as well, and method raw does not see what they do; --method nft sees both."
+  fi
 }
 
 # Legacy tables speak through the kernel's logger. Packets of the trace are better sent to a netlink group than to the kernel
@@ -306,7 +314,8 @@ read_dmesg() {
 
 start_journald() {
   host=${TS_HOST:-/host}
-  chroot "$host" journalctl -k -n 0 -o short-monotonic >/dev/null 2>"$dir/err" || { say "fail this node's journal cannot be read: $(head -n 1 "$dir/err")"; return 1; }
+  chroot "$host" journalctl -k -q -n 1 -o cat >"$dir/last" 2>"$dir/err"
+  [ -s "$dir/last" ] || { say "fail this node's journal holds nothing of the kernel: $(head -n 1 "$dir/err")"; return 1; }
   ( bounded; exec chroot "$host" journalctl -k -f -n 0 -o short-monotonic >"$dir/journal.out" 2>/dev/null ) &
   own $!
 }

@@ -11,7 +11,6 @@ import { fromRights, isAllowed, podRights, type Right, rightText } from './site/
 import { levelOf, lookUpNodes } from './site/lookup.ts';
 import { chooseNode, type NodeState } from './site/nodes.ts';
 import { askNode } from './site/on-node.ts';
-import { paths } from './site/paths.ts';
 import { createUndo } from './undo.ts';
 
 export interface DoctorRequest extends AgentRequest {

@@ -207,7 +207,7 @@ function agentContainer(order: AgentPodOrder) {
       { name: 'run', mountPath: '/run/trace-svc' },
       { name: 'sysctl', mountPath: SYSCTL },
       ...(order.lock ? [{ name: 'lock', mountPath: '/run/xtables.lock' }] : []),
-      ...(hostFiles ? [{ name: 'host', mountPath: '/host', readOnly: true, mountPropagation: 'HostToContainer' }] : []),
+      ...(hostFiles ? [{ name: 'host', mountPath: '/host', readOnly: true }] : []),
     ],
   };
 }
