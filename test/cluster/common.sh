@@ -113,14 +113,12 @@ path_with() { echo "$STATE/flavour/$1:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 
 # stop NAME: ends a process that `start` started, with its group
 stop() {
-  if alive "$1"; then
-    kill -TERM -- "-$pid" 2>/dev/null || true
-    stop_tries=0
-    until gone "$1"; do
-      stop_tries=$((stop_tries + 1))
-      [ $stop_tries -lt 100 ] || kill -KILL -- "-$pid" 2>/dev/null || true
-      sleep 0.1
-    done
-  fi
+  for signal in TERM KILL; do
+    alive "$1" || break
+    kill -s "$signal" -- "-$pid" 2>/dev/null || true
+    stop_end=$(($(date +%s) + 10))
+    while alive "$1" && [ "$(date +%s)" -lt "$stop_end" ]; do sleep 0.1; done
+  done
+  gone "$1" || die "$1 does not end"
   rm -f "$STATE/pids/$1"
 }
