@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
-/** `unit` needs nothing but Node; `kernel` needs root (or user namespaces) and netfilter's tools. */
+/**
+ * `unit` needs nothing but Node; `kernel` needs root (or user namespaces) and netfilter's tools; `cluster` needs a Kubernetes
+ * cluster, and makes one if there is none (test/cluster/README.md).
+ */
 /** Scripts are bundled as text (.ci/build.mjs); here they are loaded the same way. */
 const scripts = {
   name: 'scripts-as-text',
@@ -25,6 +28,16 @@ export default defineConfig({
           include: ['test/kernel/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'cluster',
+          include: ['test/cluster/**/*.test.ts'],
+          globalSetup: 'test/cluster/setup.ts',
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
           fileParallelism: false,
         },
       },

@@ -9,6 +9,8 @@ PACKAGES='iptables nftables conntrack ipset iproute2 curl iputils-ping tcpdump o
 UNPACKED='etcd-server containerd runc containernetworking-plugins'
 # Further packages whose programs are in the tools' image.
 IN_IMAGE='bash dash coreutils grep sed mawk findutils hostname tar gzip netbase ca-certificates'
+# Links that belong to no package.
+LINKS='iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore awk'
 
 PROGRAMS='kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl'
 
@@ -102,7 +104,8 @@ tools_image() {
   file=$CACHE/images/tools.tar
   [ ! -e "$file" ] || return 0
   # shellcheck disable=SC2086
-  dpkg-query -L $PACKAGES $IN_IMAGE 2>/dev/null | grep -Ev '^/usr/(share/(doc|man|locale|info|lintian|bash-completion|bug|zsh|perl5|initramfs-tools|polkit-1)|include|lib/(systemd|tmpfiles.d|sysctl.d))|^/(lib/systemd|etc/(init.d|skel|pam.d|default))' |
+  { dpkg-query -L $PACKAGES $IN_IMAGE 2>/dev/null; for link in $LINKS; do command -v "$link"; done; } |
+    grep -Ev '^/usr/(share/(doc|man|locale|info|lintian|bash-completion|bug|zsh|perl5|initramfs-tools|polkit-1)|include|lib/(systemd|tmpfiles.d|sysctl.d))|^/(lib/systemd|etc/(init.d|skel|pam.d|default))' |
     while read -r path; do if [ -L "$path" ] || [ -f "$path" ]; then echo "$path"; fi; done | with_links | sort -u >"$work/files"
   while read -r path; do
     if [ -x "$path" ] || [ "${path%.so}" != "$path" ]; then ldd "$path" 2>/dev/null || true; fi

@@ -13,11 +13,21 @@ iptables-nft) backend=iptables flavour=nft ;;
 nftables) backend=nftables flavour=nft ;;
 esac
 
+# kube-proxy leaves this chain to the kubelet, which in legacy tables has nothing to do.
+clean_firewall() {
+  for tool in iptables-legacy ip6tables-legacy; do
+    for chain in INPUT OUTPUT; do inside "$1" "$tool" -w -D "$chain" -j KUBE-FIREWALL; done
+    inside "$1" "$tool" -w -F KUBE-FIREWALL
+    inside "$1" "$tool" -w -X KUBE-FIREWALL
+  done
+}
+
 # Only a flavour that was used is cleaned up: the old tools make the tables they look at.
 clean() {
   for used in legacy nft; do
     [ -e "$STATE/$1/used-$used" ] || continue
     inside "$1" env PATH="$(path_with $used)" kube-proxy --cleanup >"$STATE/log/$1-cleanup-$used" 2>&1 || true
+    [ $used = nft ] || clean_firewall "$1" >>"$STATE/log/$1-cleanup-$used" 2>&1 || true
     rm "$STATE/$1/used-$used"
   done
 }
