@@ -6,7 +6,10 @@ const scripts = {
   transform: (code: string, id: string) => (id.endsWith('.sh') ? `export default ${JSON.stringify(code)}` : undefined),
 };
 
-/** `unit` needs nothing but Node; `kernel` needs root (or user namespaces) and netfilter's tools. */
+/**
+ * `unit` needs nothing but Node; `kernel` needs root (or user namespaces) and netfilter's tools; `cluster` needs a Kubernetes
+ * cluster, and makes one if there is none (test/cluster/README.md).
+ */
 export default defineConfig({
   plugins: [scripts],
   test: {
@@ -27,6 +30,16 @@ export default defineConfig({
           include: ['test/kernel/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'cluster',
+          include: ['test/cluster/**/*.test.ts'],
+          globalSetup: 'test/cluster/setup.ts',
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
           fileParallelism: false,
         },
       },
