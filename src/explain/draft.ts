@@ -97,5 +97,7 @@ export function ruleFacts(hop: Hop | undefined): Facts {
   if (!hop) return { rule: 'a rule', text: '' };
   const facts: Facts = { rule: hopText(hop), text: hop.comment ?? hop.text ?? '' };
   if (hop.owner !== undefined) facts.owner = hop.owner;
+  // Without the rules, that it decided follows from its line being the last.
+  if (hop.event === 'rule' && hop.verdict === undefined) facts.last = true;
   return facts;
 }
