@@ -29,7 +29,6 @@ export interface Case {
 }
 
 export function buildCases(reconstruction: Reconstruction, given: Probe[], context: ExplainContext): Case[] {
-  const repliesTraced = reconstruction.traced.some(traced => traced.direction === 'reply');
   const relevant = reconstruction.connections.filter(connection => isRelevant(connection, context));
   const taken = new Set<Connection>();
   const packets = byConnection(reconstruction);
@@ -39,15 +38,13 @@ export function buildCases(reconstruction: Reconstruction, given: Probe[], conte
     return {
       index,
       probe,
-      connections: own.map(connection =>
-        connectionCase(connection, packets.get(connection) ?? [], probe, repliesTraced, context),
-      ),
+      connections: own.map(connection => connectionCase(connection, packets.get(connection) ?? [], probe, context)),
     };
   });
   for (const group of groupByQuestion(relevant.filter(connection => !taken.has(connection)))) {
     const probe = inferredProbe(group[0] as Connection);
     const connections = group.map(connection =>
-      connectionCase(connection, packets.get(connection) ?? [], probe, repliesTraced, context),
+      connectionCase(connection, packets.get(connection) ?? [], probe, context),
     );
     Object.assign(probe, inferOutcome(connections));
     cases.push({ index: cases.length, probe, connections });
@@ -153,20 +150,14 @@ function wayOf(connection: Connection, requests: Traced[], first: Traced | undef
   return way;
 }
 
-function connectionCase(
-  connection: Connection,
-  own: Traced[],
-  probe: Probe,
-  repliesTraced: boolean,
-  context: ExplainContext,
-): ConnectionCase {
+function connectionCase(connection: Connection, own: Traced[], probe: Probe, context: ExplainContext): ConnectionCase {
   const requests = own.filter(traced => traced.direction === 'request');
   const replies = own.filter(traced => traced.direction === 'reply');
   const first = requests.find(traced => traced.summary.first) ?? requests[0];
   const conntrack = entryOf(connection, context.conntrack);
   const base = { connection, requests, replies, first, conntrack, ...wayOf(connection, requests, first, context) };
   nameEndpoint(connection, base.endpoint, context);
-  return { ...base, fate: decideFate(base, probe, repliesTraced) };
+  return { ...base, fate: decideFate(base, probe) };
 }
 
 /** The first few packets tell; a connection is translated the same way throughout. */

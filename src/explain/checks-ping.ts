@@ -1,7 +1,7 @@
 /** Checks on an echo request: a cluster IP is a rule per port, so what a ping of it meets depends on who wrote the rules. */
 import { isError, isRefusal } from '../reconstruct/connections.ts';
 import { type ConnectionCase, lastHop } from './cases.ts';
-import { natEnd } from './checks-service.ts';
+import { isPortCheck, natEnd, turnedAwayBy } from './checks-service.ts';
 import { type CheckInput, type Draft, hopEvidence, packetEvidence, ruleFacts, targetText } from './draft.ts';
 import { nearestServiceRule } from './nearest.ts';
 
@@ -10,7 +10,13 @@ export function checkPing(input: CheckInput): Draft[] {
   const { protocol } = connection.connection;
   const isEcho = protocol.startsWith('icmp') || (protocol === 'unknown' && one.probe.kind === 'ping');
   if (!isEcho || !connection.first) return [];
-  const found = answeredByNode(input) ?? answered(input) ?? rejected(input) ?? dropped(input) ?? notTranslated(input);
+  const found =
+    answeredByNode(input) ??
+    answered(input) ??
+    rejected(input) ??
+    turnedAway(input) ??
+    dropped(input) ??
+    notTranslated(input);
   return found ? [found] : [];
 }
 
@@ -56,10 +62,20 @@ function rejected(input: CheckInput): Draft | undefined {
   const facts: Draft['facts'] = { ...ruleFacts(hop), ...near(input) };
   const from = connection.fate.answer?.trail.hops[0]?.tuple.src;
   if (from !== undefined) facts.from = from;
-  return draft(input, 'PingRejected', facts, [
+  const evidence = [
     ...hopEvidence(connection.fate.at, hop, numberOf),
     ...packetEvidence(connection.fate.answer, numberOf),
-  ]);
+  ];
+  // Only kube-proxy's check of ports rejects a ping for being none; any other rule has a reason of its own.
+  const kind = isPortCheck(hop) ? 'PingRejected' : 'RejectedByRule';
+  return { ...draft(input, kind, facts, evidence), ...(kind === 'RejectedByRule' ? { severity: 'warning' } : {}) };
+}
+
+function turnedAway({ connection, numberOf, ...input }: CheckInput): Draft | undefined {
+  if (connection.fate.kind !== 'turned-away') return undefined;
+  const found = draft({ connection, numberOf, ...input }, 'RejectedByRule', ...turnedAwayBy(connection.fate, numberOf));
+  // Most Services' addresses are no host's, and nobody minds that a ping of one is refused.
+  return { ...found, severity: 'info' };
 }
 
 function dropped(input: CheckInput): Draft | undefined {

@@ -1,6 +1,7 @@
 /** Checks on a TCP or UDP connection to a Service: what became of it and why. Each returns what the evidence carries, or nothing. */
 import { hostPort, parseHostPort } from '../ip.ts';
 import type { Hop } from '../model.ts';
+import type { Traced } from '../reconstruct/traced.ts';
 import { type ConnectionCase, lastHop } from './cases.ts';
 import {
   type CheckInput,
@@ -26,6 +27,7 @@ type Check = (input: CheckInput) => Draft | Draft[] | undefined;
 const CHECKS: Check[] = [
   answered,
   rejectedOrDropped,
+  turnedAway,
   refused,
   unreachable,
   replyLost,
@@ -79,6 +81,22 @@ function rejectedOrDropped(input: CheckInput): Draft | undefined {
   return draft(input, fate.kind === 'rejected' ? 'RejectedByRule' : 'DroppedByRule', facts, evidence);
 }
 
+function turnedAway(input: CheckInput): Draft | undefined {
+  const { connection, numberOf } = input;
+  if (connection.fate.kind !== 'turned-away') return undefined;
+  return draft(input, 'RejectedByRule', ...turnedAwayBy(connection.fate, numberOf));
+}
+
+/** What is known where the line of the rule is missing: the node's answer, and the last line before it. */
+export function turnedAwayBy(
+  { at, by }: Extract<ConnectionCase['fate'], { kind: 'turned-away' }>,
+  numberOf: CheckInput['numberOf'],
+): [Draft['facts'], Draft['evidence']] {
+  const hop = lastHop(at);
+  const facts = { ...ruleFacts(hop), unseen: true, what: by.label, from: by.trail.hops[0]?.tuple.src ?? '' };
+  return [facts, [...packetEvidence(by, numberOf), ...hopEvidence(at, hop, numberOf)]];
+}
+
 /** Is the port missing, or do kube-proxy's own rules miss it? Without objects and rules, that cannot be told. */
 function rejectedByPortCheck(
   input: CheckInput,
@@ -109,7 +127,7 @@ function saysNoEndpoints(connection: ConnectionCase, hop: Hop | undefined, which
   const said = /has no (local )?endpoints/.exec(hop?.comment ?? '');
   if (said) return (said[1] !== undefined) === (which === 'local');
   const hops = connection.first?.journey.hops ?? [];
-  const byMap = hops.some(h => /no-endpoint-(services|nodeports)/.test(h.text ?? ''));
+  const byMap = [...hops, ...(hop ? [hop] : [])].some(h => /no-endpoint-(services|nodeports)/.test(h.text ?? ''));
   if (byMap) return true;
   // Without comments: a reject in these chains of kube-proxy is of a Service without endpoints, there is no other (pkg/proxy/iptables/proxier.go).
   const chain = hop !== undefined && /^KUBE-(EXTERNAL-)?SERVICES$/.test(hop.chain) && hop.table === 'filter';
@@ -117,7 +135,7 @@ function saysNoEndpoints(connection: ConnectionCase, hop: Hop | undefined, which
 }
 
 /** The rules that reject what goes to a cluster IP and no port of it: kube-proxy's in nftables mode, and in IPVS mode. */
-function isPortCheck(hop: Hop | undefined): boolean {
+export function isPortCheck(hop: Hop | undefined): boolean {
   return hop?.chain === 'cluster-ips-check' || hop?.chain === 'KUBE-IPVS-FILTER';
 }
 
@@ -135,9 +153,24 @@ function untranslated(input: CheckInput, what: string): Draft['kind'] | undefine
   const { dst } = connection.connection.original;
   // Another node's port is translated there.
   if (what !== 'delivered' && connection.service?.via === 'node port') return undefined;
+  if (!wasSeenUntranslated(connection)) return undefined;
   const exposed = exposedPorts(connection, context);
   if (exposed) return exposed.asked ? 'NotTranslated' : 'PortNotExposed';
   return context.names.isServiceAddress(dst) ? 'PortNotExposed' : undefined;
+}
+
+/** Behind the hooks that translate destinations it still had the one it was sent to. */
+function wasSeenUntranslated({ connection, requests }: ConnectionCase): boolean {
+  const { dst, dport } = connection.original;
+  return requests.some(({ trail }) =>
+    trail.hops.some(
+      hop =>
+        hop.event !== 'gap' &&
+        /^(input|forward|postrouting)$/.test(hop.hook) &&
+        hop.tuple.dst === dst &&
+        hop.tuple.dport === dport,
+    ),
+  );
 }
 
 function refused(input: CheckInput): Draft | undefined {
@@ -147,11 +180,17 @@ function refused(input: CheckInput): Draft | undefined {
   const evidence = packetEvidence(by ?? connection.first, numberOf);
   const kind = connection.dnat ? undefined : untranslated(input, connection.first?.outcome ?? '');
   if (kind) return draft(input, kind, { what: 'refused', ...portFacts(input) }, evidence);
-  const facts: Draft['facts'] = { endpoint: sentToText(connection), how: by ? by.label : 'refused' };
+  const facts: Draft['facts'] = { endpoint: refusedBy(connection, by), how: by ? by.label : 'refused' };
   const target = connection.service?.port?.targetPort;
   if (target !== undefined) facts.targetPort = target;
   if (!by) facts.byProbe = true;
   return draft(input, 'EndpointRefused', facts, evidence);
+}
+
+/** The endpoint, or where its translation was not seen, who the reset came from. */
+function refusedBy(connection: ConnectionCase, by: Traced | undefined): string {
+  const from = by?.header.tcp && by.trail.hops.find(hop => hop.event !== 'gap')?.tuple;
+  return connection.endpoint || !from ? sentToText(connection) : hostPort(from.src, from.sport);
 }
 
 function unreachable(input: CheckInput): Draft | undefined {
@@ -159,7 +198,9 @@ function unreachable(input: CheckInput): Draft | undefined {
   if (connection.fate.kind !== 'unreachable') return undefined;
   const { by } = connection.fate;
   const facts: Draft['facts'] = { from: by.trail.hops[0]?.tuple.src ?? '', what: by.label };
-  const kind = connection.dnat ? undefined : untranslated(input, connection.first?.outcome ?? '');
+  // Routers say that there is no host or no net; other errors are a rule's, whose line is lost.
+  const byRule = /^port unreachable|prohibited/.test(by.label);
+  const kind = connection.dnat || byRule ? undefined : untranslated(input, connection.first?.outcome ?? '');
   if (kind) return draft(input, kind, { ...facts, ...portFacts(input) }, packetEvidence(by, numberOf));
   return draft(input, 'EndpointSilent', { ...facts, endpoint: sentToText(connection) }, packetEvidence(by, numberOf));
 }
@@ -250,8 +291,10 @@ function stoppedAtRouting(input: CheckInput): Draft | undefined {
   const hop = lastHop(connection.fate.at);
   const { dst, dport } = hop?.tuple ?? connection.connection.original;
   // Routing is asked behind prerouting's DNAT; what that chose may be told by no line.
-  const to = connection.dnat ? connection.dnat.to : hostPort(dst, dport);
+  const to = connection.dnat ? connection.dnat.to : connection.first?.summary.first ? hostPort(dst, dport) : undefined;
   const facts: Draft['facts'] = { packets: connection.requests.length, in: hop?.in ?? '' };
   if (to !== undefined) Object.assign(facts, { to, address: parseHostPort(to)?.address ?? to });
-  return draft(input, 'DroppedByKernel', facts, hopEvidence(connection.fate.at, hop, numberOf));
+  const found = draft(input, 'DroppedByKernel', facts, hopEvidence(connection.fate.at, hop, numberOf));
+  // Of one packet the lines behind may as well be lost.
+  return connection.requests.length > 1 ? found : { ...found, severity: 'warning' };
 }

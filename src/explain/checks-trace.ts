@@ -1,5 +1,5 @@
 /** Checks on the trace as a whole: what netfilter did not see, rules that are not the ones the packets met, lines that are missing. */
-import { parseHostPort } from '../ip.ts';
+import { hostPort, parseHostPort } from '../ip.ts';
 import type { Report } from '../model.ts';
 import type { Traced } from '../reconstruct/traced.ts';
 import type { Case } from './cases.ts';
@@ -21,16 +21,23 @@ export function checkUnseen(cases: Case[], context: ExplainContext, numberOf: Nu
           probe: one.index,
         },
       ];
-    const to = direct.first?.journey.packet;
+    const { original } = direct.connection;
     return [
       {
-        kind: 'TranslatedBeforeNetfilter',
-        facts: { ...facts, endpoint: to ? `${to.dst}:${to.dport}` : '' },
+        kind: startedThere(direct) ? 'TranslatedBeforeNetfilter' : 'NetfilterSawNothing',
+        facts: { ...facts, endpoint: hostPort(original.dst, original.dport) },
         evidence: packetEvidence(direct.first, numberOf),
         probe: one.index,
       },
     ];
   });
+}
+
+/** Its first packet came into netfilter with the endpoint's address: no line of its beginning, where it might have had another, is lost. */
+function startedThere({ first, connection }: Case['connections'][number]): boolean {
+  const hop = first?.trail.hops.find(one => one.event !== 'gap');
+  if (!first || !hop || (first.header.tcp && first.header.tcp.flags !== 'SYN')) return false;
+  return (hop.hook === 'prerouting' || hop.hook === 'output') && hop.tuple.dst === connection.original.dst;
 }
 
 /** A connection from the traced pod straight to an endpoint of the Service that was asked for. */

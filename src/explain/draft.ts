@@ -95,7 +95,11 @@ export function sentToText(connection: ConnectionCase): string {
 /** The rule that decided, with its text and owner, as facts for a sentence. */
 export function ruleFacts(hop: Hop | undefined): Facts {
   if (!hop) return { rule: 'a rule', text: '' };
-  const facts: Facts = { rule: hopText(hop), text: hop.comment ?? hop.text ?? '' };
+  // A rule that cannot have matched is not quoted.
+  const doubted = hop.uncertain === true && hop.verdict === undefined;
+  const facts: Facts = { rule: hopText(hop), text: doubted ? '' : (hop.comment ?? hop.text ?? '') };
   if (hop.owner !== undefined) facts.owner = hop.owner;
+  // Without the rules, that it decided follows from its line being the last.
+  if (hop.event === 'rule' && hop.verdict === undefined) facts.last = true;
   return facts;
 }

@@ -13,6 +13,8 @@ export type Fate =
   | { kind: 'refused'; by?: Traced }
   /** A rule said no, and the sender was told. */
   | { kind: 'rejected'; at: Traced; answer?: Traced }
+  /** This node answered with an error, and no line tells what made it do so. */
+  | { kind: 'turned-away'; at: Traced; by: Traced }
   | { kind: 'dropped'; at: Traced }
   /** A router on the way said that there is no way. */
   | { kind: 'unreachable'; by: Traced }
@@ -30,13 +32,14 @@ export interface FateInput {
   conntrack: ConntrackEntry | undefined;
 }
 
-export function decideFate(input: FateInput, probe: Probe, repliesTraced: boolean): Fate {
+export function decideFate(input: FateInput, probe: Probe): Fate {
   return (
     answered(input, probe) ??
     refusedByRule(input) ??
+    turnedAway(input) ??
     refused(input, probe) ??
     lost(input) ??
-    silent(input, probe, repliesTraced) ?? { kind: 'unknown' }
+    silent(input, probe) ?? { kind: 'unknown' }
   );
 }
 
@@ -73,6 +76,14 @@ function refusedByRule({ requests, replies }: FateInput): Fate | undefined {
   return dropped && { kind: 'dropped', at: dropped };
 }
 
+/** The error is the node's own, and the request's trail ends where nothing says why: lines are lost. */
+function turnedAway({ requests, replies }: FateInput): Fate | undefined {
+  const by = replies.find(traced => isRefusal(traced.header) && traced.summary.firstHook === 'output');
+  const quoted = by?.header.icmp?.inner?.id ?? by?.header.icmp?.quoted?.id;
+  const at = requests.find(traced => traced.header.id === quoted) ?? requests[0];
+  return by && at?.outcome === 'unknown' ? { kind: 'turned-away', at, by } : undefined;
+}
+
 function refused({ requests, replies, dnat }: FateInput, probe: Probe): Fate | undefined {
   const reset = replies.find(traced => /\bRST\b/.test(traced.header.tcp?.flags ?? ''));
   if (reset) return { kind: 'refused', by: reset };
@@ -99,26 +110,27 @@ function lost({ requests, replies }: FateInput): Fate | undefined {
   const stuck = replies.find(
     traced => !isError(traced.header) && (traced.outcome === 'dropped' || traced.outcome === 'rejected'),
   );
-  const repeated = requests.filter(traced => traced.header.tcp?.flags === 'SYN').length > 1;
+  const repeated = requests.some(traced => traced.header.tcp?.flags === 'SYN' && isLater(traced, answer));
   return stuck || repeated ? { kind: 'reply-lost', at: stuck ?? answer } : undefined;
 }
 
-function silent(
-  { requests, conntrack, connection }: FateInput,
-  probe: Probe,
-  repliesTraced: boolean,
-): Fate | undefined {
+/** That no reply was seen is no witness: a log may end anywhere, and replies may not have been traced. */
+/** Each backend's packets have an order of their own. */
+function isLater({ packet: a }: Traced, { packet: b }: Traced): boolean {
+  if (a.legacy && b.legacy) return a.legacy.order > b.legacy.order;
+  return a.nft !== undefined && b.nft !== undefined && a.nft.order > b.nft.order;
+}
+
+function silent({ requests, conntrack, connection }: FateInput, probe: Probe): Fate | undefined {
   const at = requests.at(-1);
-  if (!at || at.outcome === 'unknown')
-    return at && stopsAtRouting(at) ? { kind: 'silent', at, stopped: true } : undefined;
   const repeats =
     connection.protocol === 'tcp' && requests.filter(traced => traced.header.tcp?.flags === 'SYN').length > 1;
-  const told =
-    probe.outcome === 'timeout' ||
-    probe.outcome === 'unreachable' ||
-    conntrack?.flags.includes('UNREPLIED') ||
-    repeats ||
-    repliesTraced;
+  const failed = (probe.outcome === 'timeout' || probe.outcome === 'unreachable') && !probe.inferred;
+  if (!at || at.outcome === 'unknown')
+    return at && (repeats || failed) && requests.every(stopsAtRouting)
+      ? { kind: 'silent', at, stopped: true }
+      : undefined;
+  const told = failed || conntrack?.flags.includes('UNREPLIED') || repeats;
   const first = requests.find(traced => traced.summary.first) ?? at;
   return told || connection.protocol.startsWith('icmp') ? { kind: 'silent', at: first, stopped: false } : undefined;
 }

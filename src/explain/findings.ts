@@ -62,16 +62,8 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
   RejectedByRule: {
     severity: 'error',
     rank: 1,
-    sentence: f =>
-      f.portCheck
-        ? `${f.target} was rejected on this node by kube-proxy, in whose sets that is no port of a Service: ${f.rule}${quoted(f)}`
-        : `${f.target} was rejected by a rule on this node: ${f.rule}${quoted(f)}${by(f)}${f.stale ? `, though the Service has that port` : ''}`,
-    remedy: f =>
-      f.portCheck
-        ? `Either the Service has no port ${f.port}, or kube-proxy's sets on this node lack it: compare kubectl get services -A with the rules (--objects and --rules tell which).`
-        : f.stale
-          ? `kube-proxy's own rules disagree: ${f.stale} does not hold this address and port. Look at kube-proxy's log on this node, and restart it there.`
-          : ownersRemedy(f),
+    sentence: rejectedByRule,
+    remedy: rejectedRemedy,
   },
   DroppedByRule: {
     severity: 'error',
@@ -145,7 +137,9 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     severity: 'warning',
     rank: 2,
     sentence: f =>
-      `this node's netfilter saw no packet of ${f.probe} ${f.target}${f.answered ? ', though it was answered' : ''}`,
+      f.endpoint
+        ? `the trace has no packet of ${f.probe} ${f.target}, only later ones of a connection to its endpoint ${f.endpoint}: how that was chosen is not among the lines`
+        : `this node's netfilter saw no packet of ${f.probe} ${f.target}${f.answered ? ', though it was answered' : ''}`,
     remedy: () =>
       'Either an eBPF dataplane carries the packets past netfilter, or the trace was taken elsewhere: on another node, of another pod, or at another time.',
   },
@@ -191,10 +185,28 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
   },
 };
 
+function rejectedByRule(f: Facts): string {
+  if (f.unseen)
+    return `${f.target} was turned away by this node itself (${f.what} from ${f.from}), and the line that tells by which rule, or whether routing did it, is missing: the last one is ${f.rule}`;
+  if (f.portCheck)
+    return `${f.target} was rejected on this node by kube-proxy, in whose sets that is no port of a Service: ${f.rule}${quoted(f)}`;
+  if (f.last)
+    return `${f.target} was rejected by a rule on this node, and the last line before that is of ${f.rule}${quoted(f)}${by(f)}`;
+  return `${f.target} was rejected by a rule on this node: ${f.rule}${quoted(f)}${by(f)}${f.stale ? `, though the Service has that port` : ''}`;
+}
+
+function rejectedRemedy(f: Facts): string {
+  if (f.unseen) return 'Trace again: the line of the rule, which was lost, tells whose it is.';
+  if (f.portCheck)
+    return `Either the Service has no port ${f.port}, or kube-proxy's sets on this node lack it: compare kubectl get services -A with the rules (--objects and --rules tell which).`;
+  if (!f.stale) return ownersRemedy(f);
+  return `kube-proxy's own rules disagree: ${f.stale} does not hold this address and port. Look at kube-proxy's log on this node, and restart it there.`;
+}
+
 function droppedByKernel(f: Facts): string {
   const many = Number(f.packets) > 1;
-  const to = f.to ? `to ${f.to}` : 'to the address they were translated to, which no line tells,';
-  return `${f.target}: netfilter let ${many ? `all ${f.packets} packets` : 'the packet'} ${to} pass, and routing did not hand ${many ? 'them' : 'it'} on${many ? '' : '; or the lines behind it are lost'}`;
+  const to = f.to ? ` to ${f.to}` : ', translated to what no line tells,';
+  return `${f.target}: netfilter let ${many ? `all ${f.packets} packets` : 'the packet'}${to} pass, and routing did not hand ${many ? 'them' : 'it'} on${many ? '' : '; or the lines behind it are lost'}`;
 }
 
 function nameOf(facts: Facts): string {
@@ -254,16 +266,17 @@ function replyLost(f: Facts): string {
     return `${f.target}: ${f.endpoint} answered, and the answer was lost on this node at ${f.rule}${quoted(f)}${by(f)}`;
   if (f.how === 'seen')
     return `${f.target}: ${f.endpoint} answered, and the answer did not reach the sender, who asked again`;
-  return `${f.target} was sent to ${f.endpoint} by ${f.out} with the pod's own address ${f.source} as its source and nothing came back: a host outside the pod network has no way back to that address, unless it has a route to the pods`;
+  return `${f.target} was sent to ${f.endpoint} by ${f.out} with the pod's own address ${f.source} as its source and no reply came back: a host outside the pod network has no way back to that address, unless it has a route to the pods`;
 }
 
 function endpointSilent(f: Facts): string {
   const repeated = Number(f.repeats) > 1 ? `, ${f.repeats} times` : '';
   if (f.alternative) return `or ${f.endpoint} itself never answered: the trace of this node fits that as well`;
+  if (f.what && f.endpoint === f.target) return `${f.target} was not reached: ${f.from} answered: ${f.what}`;
   if (f.what) return `${f.target} was sent to ${f.endpoint}, and ${f.from} answered: ${f.what}`;
   return f.left
-    ? `${f.target} was sent on to ${f.endpoint} by ${f.out}${repeated}, and nothing came back`
-    : `${f.target} was delivered to ${f.endpoint}${repeated}, and nothing came back`;
+    ? `${f.target} was sent on to ${f.endpoint} by ${f.out}${repeated}, and no reply came back`
+    : `${f.target} was delivered to ${f.endpoint}${repeated}, and no reply came back`;
 }
 
 function pingNotTranslated(f: Facts): string {

@@ -156,7 +156,8 @@ function noneTranslated(hops: Hop[], hook: Hook): boolean {
   const own = hops.filter(hop => hop.hook === hook);
   if (own.some(hop => /^(DNAT|SNAT|MASQUERADE|REDIRECT|NETMAP)$/.test(hop.target ?? ''))) return false;
   const asked = own.filter(hop => hop.table === 'nat' || /^nat-/.test(hop.chain));
-  return asked.every(hop => hop.event !== 'gap') && asked.some(hop => hop.event === 'policy');
+  // Whoever translates is the last one asked.
+  return asked.every(hop => hop.event !== 'gap') && asked.at(-1)?.event === 'policy';
 }
 
 function nameOf(chain: ExpectedChain): string {

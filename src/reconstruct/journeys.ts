@@ -121,15 +121,24 @@ function alike(a: Tuple, b: Tuple, direction: Direction, withPort: boolean): boo
   return direction === 'request' ? a.dport === b.dport : a.sport === b.sport;
 }
 
-/** Without the rules, a line that the packet's trail ends with is a reject if the node answered that very packet with an error. */
+/**
+ * The node answered that very packet with an error, and the trail ends with a rule of which nothing else is known, or which
+ * nft says dropped it: then that rule rejects. Where the last line is one that lets the packet go on, the rule's is missing.
+ */
 function markRejected(traced: Traced[]): void {
   for (const answer of traced) {
     if (answer.summary.firstHook !== 'output' || !isError(answer.header)) continue;
     const quoted = answer.header.icmp?.inner?.id ?? answer.header.icmp?.quoted?.id;
     if (quoted === undefined || quoted === 0) continue;
-    const cause = traced.find(
-      t => t.connection === answer.connection && t.header.id === quoted && t.outcome === 'unknown',
+    const cause = traced.findLast(
+      t => t.connection === answer.connection && t.header.id === quoted && mayHaveRejected(t),
     );
     if (cause) cause.outcome = 'rejected';
   }
+}
+
+function mayHaveRejected({ outcome, trail }: Traced): boolean {
+  const last = trail.hops.findLast(hop => hop.event !== 'gap');
+  if (last?.event !== 'rule') return false;
+  return (outcome === 'unknown' && last.verdict === undefined) || (outcome === 'dropped' && last.text === undefined);
 }

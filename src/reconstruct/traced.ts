@@ -116,7 +116,9 @@ export class Traced {
     const rewrites = findRewrites(trail.hops, direction, trail.first);
     const unseen = unseenRewrite(trail.hops, rewrites);
     const entry = entryOf(connection, this.context.conntrack);
-    if (unseen) rewrites.push(completeFromEvidence(unseen, entry));
+    const told = unseen && completeFromEvidence(unseen, entry);
+    if (told && told.to !== told.from && !rewrites.some(r => r.field === told.field && r.to === told.to))
+      rewrites.push(told);
     if (direction === 'reply') rewrites.push(...replyFromConntrack(trail, rewrites, entry, header));
     return rewrites;
   }

@@ -164,7 +164,8 @@ function actionOf(hop: Hop): string {
     return `${hop.verdict}${hop.comment ? `: ${hop.comment}` : ''}`;
   const jump = /^(?:jump|goto) (\S+)$/.exec(hop.verdict ?? '')?.[1];
   if (jump !== undefined) return jump;
-  return hop.target ?? hop.verdict ?? 'matched (no rules given)';
+  const unknown = hop.uncertain ? 'matched, but cannot have been this rule' : 'matched (no rules given)';
+  return hop.target ?? hop.verdict ?? unknown;
 }
 
 function rowLines(row: Row, columns: Columns, style: Style): string[] {

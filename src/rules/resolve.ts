@@ -46,12 +46,15 @@ function numberIn(ref: ChainRef, event: TraceEvent, number: number, facts: Packe
   if (event.point.kind === 'rule') {
     if (!rule) return { ...base, mismatch: `chain ${chain.name} has no rule ${number} in the rules given` };
     const surelyNot = evaluateRule(rule, facts, book.sets(table)).result === false;
-    const answer: Resolved = { ...base, rule, effect: effectOf(rule, table) };
-    return surelyNot
-      ? { ...answer, mismatch: `rule ${number} of ${chain.name} in the rules given cannot match this packet` }
-      : answer;
+    if (!surelyNot) return { ...base, rule, effect: effectOf(rule, table) };
+    return { ...base, ...notThis(rule, chain, number) };
   }
   return { ...base, ...endOfChain(event, chain, table, number) };
+}
+
+/** Another rule had that number when the packet came by: what this one does, and for whom it was made, is not what happened. */
+function notThis({ target: _, comment: __, ...rule }: Rule, chain: Chain, number: number): Partial<Resolved> {
+  return { rule, mismatch: `rule ${number} of ${chain.name} in the rules given cannot match this packet` };
 }
 
 /** `return:N` and `policy:N`: the chain's end if N is behind its last rule, else an unconditional rule (ip_tables.c). */

@@ -244,7 +244,7 @@ const ROWS: Row[] = [
       reportOfWorld([...arrives(), ...leaves(), ...arrives({ id: 101 }), ...leaves({ id: 101 })], {
         probes: [curl(TIMED_OUT)],
       }),
-    says: /sent on to 10\.244\.2\.9:8080 .*by eth0, 2 times, and nothing came back/,
+    says: /sent on to 10\.244\.2\.9:8080 .*by eth0, 2 times, and no reply came back/,
     remedy: /node nodeb/,
   },
   {
@@ -699,6 +699,136 @@ const NEARLY: Near[] = [
   },
   { kind: 'TraceIncomplete', what: 'whole, with rules', report: legacy('web-curl') },
 ];
+
+/** A log that ends too early, or begins too late, and rules that were not given: less is known, and no other cause is named. */
+NEARLY.push(
+  {
+    kind: 'DroppedByKernel',
+    what: 'the log ends behind the first packet, and no probe says that it failed',
+    report: () => reportOfWorld(arrives()),
+  },
+  {
+    kind: 'DroppedByKernel',
+    what: 'the first one left, and the log ends inside the second',
+    report: () => reportOfWorld([...arrives(), ...leaves(), ...arrives({ id: 101 })]),
+  },
+  {
+    kind: 'EndpointSilent',
+    what: 'the log ends behind the request of the second connection',
+    report: () =>
+      reportOfWorld([
+        ...arrives(),
+        ...leaves(),
+        ...answers(),
+        ...later(ACK),
+        ...arrives({ spt: 40001, id: 300 }),
+        ...leaves({ spt: 40001, id: 300 }),
+      ]),
+    instead: 'ServiceAnswered',
+  },
+  {
+    kind: 'ReplyLost',
+    what: 'the SYN was repeated before the answer came',
+    report: () => reportOfWorld([...arrives(), ...leaves(), ...later({ id: 101 }), ...answers()], { probes: [] }),
+  },
+  {
+    kind: 'TranslatedBeforeNetfilter',
+    what: 'the beginning is lost: its first line is at forward',
+    report: () =>
+      reportOfWorld([...leaves(), ...answers(), ...later(ACK, { dst: FAR, dpt: 8080 })], { probes: [curl()] }),
+    instead: 'NetfilterSawNothing',
+  },
+  {
+    kind: 'PingRejected',
+    what: 'a rule of somebody else rejected it',
+    report: () =>
+      reportOfWorld(
+        [
+          ...arrives(PING, false),
+          ...kernelLines({ ...PING, in: 'veth1', out: 'eth0', ttl: 63 }, [
+            'mangle:FORWARD:policy:1',
+            'filter:FORWARD:rule:1',
+          ]),
+        ],
+        { rules: [{ name: 'rules', text: rules({ filter: ['FORWARD -p icmp -j REJECT'] }) }] },
+      ),
+    instead: 'RejectedByRule',
+  },
+  {
+    kind: 'PortNotExposed',
+    what: 'neither objects nor rules were given',
+    report: () => explained('nftables', 'unexposed-curl', { ...NFT_WHOLE, rules: false, objects: false }),
+    instead: 'RejectedByRule',
+  },
+  {
+    kind: 'NotTranslated',
+    what: "another node's port: it is translated there",
+    report: () =>
+      reportOfWorld(
+        [
+          ...arrives({ dst: '172.30.0.12', dpt: 30080 }, false),
+          ...leaves({ dst: '172.30.0.12', dpt: 30080 }),
+          ...arrives({ dst: '172.30.0.12', dpt: 30080, id: 101 }, false),
+          ...leaves({ dst: '172.30.0.12', dpt: 30080, id: 101 }),
+        ],
+        {
+          objects: objects({
+            nodes: [],
+            services: [
+              { ...SERVICE, ports: [{ ...(SERVICE.ports[0] as (typeof SERVICE.ports)[number]), nodePort: 30080 }] },
+            ],
+          }),
+        },
+      ),
+  },
+);
+
+ROWS.push(
+  {
+    kind: 'RejectedByRule',
+    what: "the rule's line is lost: the node's own answer tells that there was one",
+    report: () => {
+      const lines = [
+        ...arrives({}, false),
+        ...kernelLines({ in: 'veth1', out: 'eth0', ttl: 63 }, ['mangle:FORWARD:policy:1']),
+      ];
+      return reportOfWorld([...lines, ...TOLD]);
+    },
+    says: /turned away by this node itself \(port unreachable from 10\.244\.1\.1\).*the last one is mangle FORWARD policy/,
+    facts: { unseen: true },
+  },
+  {
+    kind: 'NoEndpoints',
+    what: 'the API server has some: kube-proxy is behind',
+    report: () => {
+      const there = { in: 'veth1', out: 'eth0', ttl: 63 };
+      const lines = [
+        ...arrives({}, false),
+        ...kernelLines(there, ['mangle:FORWARD:policy:1', 'filter:FORWARD:rule:1', 'filter:KUBE-SERVICES:rule:1']),
+      ];
+      const services = [
+        `-d ${CLUSTER_IP}/32 -p tcp -m comment --comment "default/web:http has no endpoints" -m tcp --dport 80 -j REJECT`,
+      ];
+      return reportOfWorld([...lines, ...TOLD], { rules: [{ name: 'rules', text: rules({ services }) }] });
+    },
+    says: /kube-proxy here knows no endpoint of the Service.*the API server has 2 ready/,
+    remedy: /kube-proxy on this node is behind/,
+  },
+  {
+    kind: 'EndpointRefused',
+    what: 'no Service at all: the pod that was asked itself',
+    report: () =>
+      reportOfWorld(
+        [
+          ...arrives({ dst: FAR, dpt: 9999 }, false),
+          ...leaves({ dst: FAR, dpt: 9999 }),
+          ...answers({ spt: 9999, flags: 'ACK RST' }),
+        ],
+        { objects: objects({ services: [] }) },
+      ),
+    says: /reached 10\.244\.2\.9:9999.*itself refused \(RST ACK\)/,
+  },
+);
 
 const EVERY = Object.keys(FINDINGS) as FindingKind[];
 

@@ -287,6 +287,37 @@ describe('rules that are not those the packet met', () => {
     expect(only(report).hops[2]?.uncertain).toBe(true);
   });
 
+  test('what the other rule does is not what happened', () => {
+    const stale = SAVE.replace(
+      '-A KUBE-FORWARD -m conntrack',
+      '-A KUBE-FORWARD -d 10.244.7.7/32 -m comment --comment "default/other:http has no endpoints" -j REJECT\n-A KUBE-FORWARD -m conntrack',
+    );
+    const met = WAY.slice(0, 7).map(([fields, point]) => kernelLine(point, fields));
+    const report = reportOf([...met, kernelLine('filter:KUBE-FORWARD:rule:1', THROUGH)], stale);
+    const hop = only(report).hops.findLast(one => one.event === 'rule');
+    expect(hop).toMatchObject({ chain: 'KUBE-FORWARD', rule: 1, uncertain: true });
+    expect([hop?.verdict, hop?.target, hop?.comment]).toEqual([undefined, undefined, undefined]);
+    expect(only(report).outcome).toBe('unknown');
+    expect(report.findings.map(finding => finding.kind)).toEqual(['RulesChanged']);
+  });
+
+  test('a rule that ends the packet, and lines behind it', () => {
+    const stale = SAVE.replace(
+      '-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP',
+      '-A KUBE-FORWARD -j LOG',
+    ).replace('-A FORWARD -j KUBE-FORWARD', '-A FORWARD -d 10.244.2.9/32 -j DROP');
+    const report = reportOf(
+      WAY.filter(([, point]) => !/KUBE-FORWARD|FORWARD:policy:2/.test(point)).map(([fields, point]) =>
+        kernelLine(point, fields),
+      ),
+      stale,
+    );
+    expect(report.findings.find(finding => finding.kind === 'RulesChanged')?.sentence).toMatch(
+      /went on behind a rule that ends it/,
+    );
+    expect(only(report).outcome).not.toBe('dropped');
+  });
+
   test('a chain that ends elsewhere', () => {
     const report = reportOf(
       WAY.map(([fields, point]) => kernelLine(point.replace('KUBE-FORWARD:return:3', 'KUBE-FORWARD:return:7'), fields)),
