@@ -42,8 +42,9 @@ export async function run(command: string, args: string[]): Promise<string> {
   return stdout;
 }
 
+/** Of another cluster KUBECONFIG may be a list of files, which kubectl reads itself. */
 export const kubectl = (...args: string[]): Promise<string> =>
-  run(kubectlPath(), ['--kubeconfig', kubeconfig(), ...args]);
+  run(kubectlPath(), OURS ? ['--kubeconfig', kubeconfig(), ...args] : args);
 
 /** Runs a command in a pod of our namespace. */
 export const inPod = (pod: string, ...argv: string[]): Promise<string> =>
