@@ -12,6 +12,8 @@ export const paths = {
   pod: (namespace: string, name: string) => `${core(namespace)}/pods/${encodeURIComponent(name)}`,
   ephemeral: (namespace: string, name: string) =>
     `${core(namespace)}/pods/${encodeURIComponent(name)}/ephemeralcontainers`,
+  eventsOf: (namespace: string, pod: string) =>
+    `${core(namespace)}/events?fieldSelector=${encodeURIComponent(`involvedObject.name=${pod}`)}`,
   podsLabelled: (label: string) => `/api/v1/pods?labelSelector=${encodeURIComponent(label)}`,
   accessReviews: () => '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
 };

@@ -138,11 +138,20 @@ export async function waitUntilRunning(
     if (performance.now() > end)
       throw new TraceError(
         'api',
-        `${what} did not start within ${timeoutMs / 1000} s: ${state.waiting ?? `it is ${state.phase}`}`,
+        `${what} did not start within ${timeoutMs / 1000} s: ${await whyNotYet(cluster, ref, state)}`,
         'kubectl get events tells more. --start-timeout waits longer, --node tries another node.',
       );
     await pause(POLL_MS, signal);
   }
+}
+
+/** The newest event tells more than `ContainerCreating`, where we may read it. */
+async function whyNotYet(cluster: Cluster, ref: { namespace: string; pod: string }, state: PodState): Promise<string> {
+  const list = (await cluster.send('GET', paths.eventsOf(ref.namespace, ref.pod)).catch(() => undefined)) as
+    | { items?: { message?: string; lastTimestamp?: string }[] }
+    | undefined;
+  const newest = [...(list?.items ?? [])].sort((a, b) => ((a.lastTimestamp ?? '') < (b.lastTimestamp ?? '') ? -1 : 1));
+  return newest.at(-1)?.message ?? state.waiting ?? `it is ${state.phase}`;
 }
 
 function remedyOf(stuck: string): string {

@@ -1,0 +1,58 @@
+/** The built plugin against the cluster of test/cluster: one run, with its report, its capture and what it said. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Capture } from '../../src/capture.ts';
+import type { Report } from '../../src/model.ts';
+
+const PLUGIN = fileURLToPath(new URL('../../plugin/kubectl-trace_svc', import.meta.url));
+
+export interface Ended {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Ends the program by a signal when its progress comes to a line that begins like this. */
+export interface Interruption {
+  at: string;
+  signal: NodeJS.Signals;
+}
+
+export function runPlugin(args: string[], kubeconfig: string, interruption?: Interruption): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const env = { ...process.env, KUBECONFIG: kubeconfig };
+    const child = spawn(process.execPath, [PLUGIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.setEncoding('utf8').on('data', chunk => {
+      stdout += chunk;
+    });
+    child.stderr.setEncoding('utf8').on('data', chunk => {
+      stderr += chunk;
+      if (!interruption || child.killed || !new RegExp(`^${interruption.at}`, 'm').test(stderr)) return;
+      child.kill(interruption.signal);
+    });
+    child.once('error', reject);
+    child.once('close', code => resolve({ code, stdout, stderr }));
+  });
+}
+
+export interface LiveRun extends Ended {
+  report: Report;
+  capture: Capture;
+}
+
+export async function runLive(args: string[], kubeconfig: string): Promise<LiveRun> {
+  const folder = mkdtempSync(join(tmpdir(), 'trace-svc-test-'));
+  const file = join(folder, 'capture.json');
+  try {
+    const ended = await runPlugin([...args, '-o', 'json', '--save', file], kubeconfig);
+    if (ended.stdout === '') throw new Error(`no report (code ${ended.code}): ${ended.stderr}`);
+    return { ...ended, report: JSON.parse(ended.stdout), capture: JSON.parse(readFileSync(file, 'utf8')) };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
