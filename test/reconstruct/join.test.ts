@@ -156,6 +156,46 @@ describe('xtables-monitor beside nft monitor', () => {
   });
 });
 
+describe('xtables-monitor prints neither protocol nor window', () => {
+  const lines = (fields: string) => [
+    `PACKET: 2 a1 IN=veth1 MACSRC=36:4:b4:d3:e0:80 MACDST=4a:b6:be:bc:69:8a MACPROTO=0800 SRC=10.244.1.5 DST=10.96.0.10 ${fields}`,
+    ' TRACE: 2 a1 nat:PREROUTING:rule:0x130:JUMP:KUBE-SERVICES  -4 -t nat -A PREROUTING -j KUBE-SERVICES',
+    ' TRACE: 2 a1 nat:PREROUTING:policy:ACCEPT ',
+  ];
+
+  test.each<[string, Fields, string, string]>([
+    ['ping', { proto: 'ICMP', len: 84 }, 'LEN=84 TOS=0x0 TTL=64 ID=100 DF ', 'echo request 1'],
+    ['TCP', {}, 'LEN=60 TOS=0x0 TTL=64 ID=100 DF SPORT=40000 DPORT=80 SYN ', 'SYN'],
+  ])('beside the kernel log a packet is one packet, and called what that calls it: %s', (_, packet, fields, label) => {
+    const legacy = kernelLines({ ...IN, ...packet }, ['raw:PREROUTING:policy:1', 'mangle:PREROUTING:policy:1']);
+    for (const traces of [
+      [legacy, lines(fields)],
+      [lines(fields), legacy],
+    ]) {
+      const report = reportOf(...traces);
+      expect(report.journeys.map(journey => journey.packet.label)).toEqual([label]);
+      expect(report.journeys[0]?.hops.filter(hop => hop.event !== 'gap').map(hop => hop.backend)).toEqual([
+        'legacy',
+        'legacy',
+        'nft',
+        'nft',
+      ]);
+    }
+  });
+
+  test('alone, a packet without ports is of no protocol, asks no Service, and answers nothing', () => {
+    const back = [
+      'PACKET: 2 b2 OUT=veth1 SRC=10.96.0.10 DST=10.244.1.5 LEN=112 TOS=0xc0 TTL=64 ID=7 ',
+      ' TRACE: 2 b2 filter:OUTPUT:rule:0x1c:JUMP:KUBE-FIREWALL  -4 -t filter -A OUTPUT -j KUBE-FIREWALL',
+      ' TRACE: 2 b2 filter:OUTPUT:policy:ACCEPT ',
+    ];
+    const report = reportOf([...lines('LEN=84 TOS=0x0 TTL=64 ID=100 DF '), ...back]);
+    expect(report.probes).toMatchObject([{ kind: 'packet', outcome: 'unknown' }]);
+    expect(new Set(report.journeys.map(journey => journey.packet.label))).toEqual(new Set(['protocol not printed']));
+    expect(report.findings.filter(finding => finding.kind !== 'TraceIncomplete')).toEqual([]);
+  });
+});
+
 describe('packets nobody can name', () => {
   test('lines without any header are counted, and make the result incomplete', () => {
     const report = reportOf([nftRule('f9', 'nat PREROUTING', 'jump X', 'jump X'), nftPolicy('f9', 'nat PREROUTING')]);
