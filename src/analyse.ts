@@ -147,9 +147,24 @@ function readProbes(capture: Capture): Probe[] {
   return [...capture.probes.map(readProbe), ...parseProbeOutput(capture.probeTexts)];
 }
 
-/** What we ran ourselves we know by name; only its outcome is read from its output. */
+/**
+ * What we ran ourselves we know by name; only its outcome is read from its output. A server's own words, on curl's standard
+ * output, are not among what is read: they could say anything.
+ */
 function readProbe({ kind, target, code, durationMs, stdout, stderr }: CaptureProbe): Probe {
-  const read = parseProbeOutput([`${stdout}\n${stderr}\n${code}`]).find(probe => probe.kind === kind);
+  if (kind === 'udp') return { kind, target, durationMs, ...udpOutcome(code, stdout) };
+  const said = kind === 'curl' ? stderr : `${stdout}\n${stderr}`;
+  const read = parseProbeOutput([`${said}\n${code}`]).find(probe => probe.kind === kind);
   const outcome = read?.outcome ?? (code === 0 ? 'answered' : 'error');
   return { ...read, kind, target, outcome, detail: read?.detail ?? `ended with ${code}`, durationMs };
+}
+
+/** By the codes plan/probes.ts has its script end with. */
+function udpOutcome(code: number, stdout: string): Pick<Probe, 'outcome' | 'detail'> {
+  if (code === 0) return { outcome: 'answered', detail: `answered ${JSON.stringify(stdout.trim().slice(0, 60))}` };
+  if (code === 7) return { outcome: 'refused', detail: 'the port was said to be closed' };
+  if (code === 28 || code === 124) return { outcome: 'timeout', detail: 'no answer came' };
+  return code === 113
+    ? { outcome: 'unreachable', detail: 'the destination was said to be unreachable' }
+    : { outcome: 'error', detail: `ended with ${code}` };
 }

@@ -4,7 +4,7 @@ import { TraceError } from './errors.ts';
 import { type AgentOutput, newAgentOutput, readAgentLine } from './parse/agent-output.ts';
 import { type AgentOrder, agentEnvironment } from './plan/agent.ts';
 import type { ProbePlan } from './plan/probes.ts';
-import type { Out, Running, Site } from './ports.ts';
+import type { Completed, Out, Running, Site } from './ports.ts';
 import type { Undo } from './undo.ts';
 
 export interface TraceOrder extends AgentOrder {
@@ -137,6 +137,7 @@ function pause(ms: number): Promise<void> {
 async function runProbe(probe: ProbePlan, site: Site, signal: AbortSignal): Promise<CaptureProbe> {
   const result = await site.pod.run(probe.argv, { timeoutMs: probe.timeout * 1000, signal });
   const { kind, target, argv } = probe;
+  if (result.code === 126 || result.code === 127) throw missingTool(probe, result);
   return {
     kind,
     target,
@@ -146,6 +147,17 @@ async function runProbe(probe: ProbePlan, site: Site, signal: AbortSignal): Prom
     code: result.code,
     durationMs: Math.round(result.durationMs),
   };
+}
+
+/** A probe that was never sent says nothing of the network. */
+function missingTool({ argv, kind }: ProbePlan, { stderr, stdout }: Completed): TraceError {
+  const [program = ''] = argv;
+  const what = program === 'sh' ? stderr.trim() || stdout.trim() : program;
+  return new TraceError(
+    'refused',
+    `the probe has no ${what}, so ${kind} could not be sent`,
+    'Use an image that has it: --image; a recipe is in plugin/image.',
+  );
 }
 
 function keep(capture: Capture, output: AgentOutput): void {

@@ -18,5 +18,7 @@ export function readStatus(text: string): number | TraceError {
   if (status.status === 'Success') return 0;
   const code = status.details?.causes?.find(cause => cause.reason === 'ExitCode')?.message;
   if (status.reason === 'NonZeroExitCode' && code !== undefined && Number.isInteger(Number(code))) return Number(code);
+  // A runtime that does not find the program says so in its own words; a shell would end with 127.
+  if (/executable file not found|no such file or directory/i.test(status.message ?? '')) return 127;
   return new TraceError('api', `the command could not be run: ${status.message ?? status.reason ?? 'no reason given'}`);
 }

@@ -177,8 +177,13 @@ describe.each(modes)('in mode %s', mode => {
       const outcome = run.report.probes.find(probe => probe.kind === 'ping')?.outcome;
       const wanted = row.ping ?? (isRejecting(run) ? 'PingRejected' : 'PingNotTranslated');
       expect(run.report.findings.map(finding => finding.kind)).toContain(wanted);
-      const expected = { PingAnsweredByNode: 'answered', PingRejected: 'unreachable', PingNotTranslated: 'timeout' };
-      expect(outcome).toBe(expected[wanted as keyof typeof expected]);
+      // What became of a ping nobody translates is up to the next router: silence, or an error.
+      const expected = {
+        PingAnsweredByNode: /answered/,
+        PingRejected: /unreachable/,
+        PingNotTranslated: /timeout|unreachable/,
+      };
+      expect(outcome).toMatch(expected[wanted as keyof typeof expected]);
     });
     it('has a receipt, and keeps to the schema', () => {
       expect(run.report.cleanup).toMatchObject({ complete: true });
@@ -279,7 +284,14 @@ async function ourPods(): Promise<string[]> {
 }
 
 async function fingerprints(): Promise<unknown> {
-  return NODES_CAN_BE_SEEN ? [await fingerprint('n1'), await fingerprint('n2')] : [];
+  if (!NODES_CAN_BE_SEEN) return [];
+  const both = [await fingerprint('n1'), await fingerprint('n2')];
+  return both.map(one => ({ ...one, legacy: withoutEmptyRaw(one.legacy ?? '') }));
+}
+
+/** The kernel keeps a legacy table that was looked at; method raw asks for the raw one, and leaves it empty. */
+function withoutEmptyRaw(tables: string): string {
+  return tables.replace(/^\*raw\n:PREROUTING ACCEPT \n:OUTPUT ACCEPT \nCOMMIT\n/gm, '');
 }
 
 /** For every answered question, in order: the pod the trace says has answered. */
