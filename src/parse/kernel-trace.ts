@@ -32,47 +32,46 @@ export interface Points {
   ip6: TracePoint;
   /** What stood in the lines after this one: mostly it does again. */
   next: Recent<Points>[];
+  /** The interfaces that stood behind it, up to and with ` SRC=`. */
+  vias: Recent<Via>[];
 }
 
 /** A rule's line is followed by few others: the next table's, its endpoint's, the next packet's first. */
 const FOLLOWERS = 6;
+
+/** Few pods send through one rule at a time. */
+const VIAS = 4;
+
+const PACKET = ' SRC=';
 
 /** Packets on several CPUs write their lines in turns: so many bodies are remembered. */
 const RECENT = 8;
 
 export function createKernelTraceReader(source: number): KernelTraceReader {
   let before: Points | undefined;
-  let interfaces: Recent<Via | string> = { text: '', value: 'no IN= and OUT=' };
   let body: Recent<PacketParse> = { text: '', value: {} };
   /** Everything behind the point: at one hook a packet's lines differ in nothing else. */
   let tail = '';
   const bodies: Recent<PacketParse>[] = [];
   let turn = 0;
   const event = { source, line: 0 } as TraceEvent;
-  const viaFor = (text: string): Via | string => {
-    if (text !== interfaces.text) interfaces = { text, value: viaIn(text) };
-    return interfaces.value;
-  };
-  const pointsFor = (text: string, start: number): { points: Points; end: number } | string => {
-    if (before)
-      for (const next of before.next)
-        if (text.startsWith(next.text, start) && text.charCodeAt(start + next.text.length) === 32) {
-          before = next.value;
-          return { points: next.value, end: start + next.text.length };
-        }
-    const end = text.indexOf(' ', start);
-    const word = end < 0 ? text.slice(start) : text.slice(start, end);
+  const pointsFor = (word: string): Points | string => {
+    // Compared, not looked up: to be looked up, a text just cut out would have to be hashed first.
+    if (before) for (const next of before.next) if (next.text === word) return remember(next.value);
     const points = pointsOf(word);
     if (typeof points === 'string') return points;
     if (before && before.next.length < FOLLOWERS) before.next.push({ text: own(word), value: points });
+    return remember(points);
+  };
+  const remember = (points: Points): Points => {
     before = points;
-    return { points, end: end < 0 ? text.length : end };
+    return points;
   };
   const packetFor = (text: string): PacketParse => {
     if (body.text === text) return body.value;
-    for (let i = 0; i < bodies.length; i++)
-      if ((bodies[i] as Recent<PacketParse>).text === text) {
-        body = bodies[i] as Recent<PacketParse>;
+    for (const recent of bodies)
+      if (recent.text === text) {
+        body = recent;
         return body.value;
       }
     body = { text, value: parsePacket(text) };
@@ -82,33 +81,47 @@ export function createKernelTraceReader(source: number): KernelTraceReader {
   };
   return {
     read(text, start, at, line) {
-      const where = pointsFor(text, start);
-      if (typeof where === 'string') return where;
-      const rest = text.slice(where.end + 1);
+      const space = text.indexOf(' ', start);
+      const end = space < 0 ? text.length : space;
+      const points = pointsFor(text.slice(start, end));
+      if (typeof points === 'string') return points;
+      const rest = text.slice(end + 1);
       if (rest !== tail) {
-        const problem = readTail(rest);
+        const problem = readTail(rest, points);
         tail = problem === undefined ? rest : '';
         if (problem !== undefined) return problem;
       }
-      event.point = event.header?.family === 'ip6' ? where.points.ip6 : where.points.ip;
+      event.point = event.header?.family === 'ip6' ? points.ip6 : points.ip;
       event.at = at;
       event.line = line;
       return event;
     },
   };
 
-  function readTail(text: string): string | undefined {
-    const packet = text.indexOf(' SRC=');
-    if (packet < 0) return 'cut off before the addresses';
-    const via = viaFor(text.slice(0, packet));
+  function readTail(text: string, points: Points): string | undefined {
+    const via = viaBehind(points, text);
     if (typeof via === 'string') return via;
+    const packet = via.text.length - PACKET.length;
     const { header, mark, problem } = packetFor(text.slice(packet + 1, endOf(text)));
     if (header === undefined) return problem ?? 'not understood';
-    event.via = via;
+    event.via = via.value;
     event.header = header;
     event.mark = mark;
     return undefined;
   }
+}
+
+/** The interfaces at the beginning of `text`, with the text they were read from; or why there are none. */
+function viaBehind({ vias }: Points, text: string): Recent<Via> | string {
+  // Two strings are compared by the machine's own means; startsWith goes character by character.
+  for (const recent of vias) if (text.slice(0, recent.text.length) === recent.text) return recent;
+  const packet = text.indexOf(PACKET);
+  if (packet < 0) return 'cut off before the addresses';
+  const via = viaIn(text.slice(0, packet));
+  if (typeof via === 'string') return via;
+  const found = { text: own(text.slice(0, packet + PACKET.length)), value: via };
+  if (vias.length < VIAS) vias.push(found);
+  return found;
 }
 
 function endOf(text: string): number {
@@ -134,7 +147,7 @@ export const pointsOf: (text: string) => Points | string = memo(text => {
     kind: kind as EventKind,
     number: Number(number),
   } as const;
-  return { ip: makePoint({ ...place, family: 'ip' }), ip6: makePoint({ ...place, family: 'ip6' }), next: [] };
+  return { ip: makePoint({ ...place, family: 'ip' }), ip6: makePoint({ ...place, family: 'ip6' }), next: [], vias: [] };
 });
 
 /** `IN=… OUT=… [PHYSIN=…] [PHYSOUT=…] [MAC=…]`; an empty value means: no such interface at this hook. */
