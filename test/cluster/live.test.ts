@@ -133,14 +133,10 @@ const trace = (args: string[]) => runLive(['-n', NAMESPACE, '--path', '/hostname
 const modes = OURS ? MODES : (['as it is'] as const);
 
 describe.each(modes)('in mode %s', mode => {
-  beforeAll(async () => {
-    if (mode === 'as it is') return;
-    await setMode(mode);
-    await waitReady();
-  });
-
   let before: unknown;
   beforeAll(async () => {
+    if (mode !== 'as it is') await setMode(mode);
+    await waitReady();
     before = await fingerprints();
   });
   afterAll(async () => {

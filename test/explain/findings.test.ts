@@ -106,7 +106,9 @@ const ROWS: Row[] = [
     kind: 'ServiceAnswered',
     what: "HTTP 503 is an answer, and nobody's success",
     report: () =>
-      reportOfWorld([...arrives(), ...leaves(), ...answers(), ...later(ACK)], { probes: [curl({ stdout: '503\n' })] }),
+      reportOfWorld([...arrives(), ...leaves(), ...answers(), ...later(ACK)], {
+        probes: [curl({ stdout: '', stderr: '503\n' })],
+      }),
     says: /HTTP 503/,
     severity: 'warning',
     remedy: /logs of the pod/,
