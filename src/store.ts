@@ -32,10 +32,26 @@ export function createPassStore(podIps: string[], mostPasses = MOST_PASSES, most
         return;
       }
       events += own;
-      store.passes.push(pass);
+      store.passes.push(pass.events ? pass : copyOf(pass));
     },
   };
   return store;
+}
+
+/**
+ * What is kept is a copy, made here. V8 remembers where long-lived objects are made, and from then on lets all that are made
+ * there live long: the packets of a long log, of which most are not kept, would pile up until the next full collection.
+ * Events refer to their headers, so a pass that has its own stays as it is; few have.
+ */
+function copyOf(pass: Pass): Pass {
+  return { ...pass, headers: pass.headers.map(copyOfHeader) };
+}
+
+function copyOfHeader(header: PacketHeader): PacketHeader {
+  const copy: PacketHeader = { ...header, tuple: { ...header.tuple } };
+  if (header.tcp) copy.tcp = { ...header.tcp };
+  if (header.icmp) copy.icmp = { ...header.icmp };
+  return copy;
 }
 
 /** An ICMP error concerns whom it quotes; a header that is missing may concern anybody. */

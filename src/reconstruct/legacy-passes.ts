@@ -17,7 +17,7 @@ export interface PassBuilder {
 const WELL_KNOWN = 64;
 
 export function createLegacyPasses(sink: PassSink, nextOrder: () => number, shapes: Shapes): PassBuilder {
-  const open = new Map<number, Pass[]>();
+  let open = new Map<number, Pass[]>();
   /** The line before belonged to this pass: the next one mostly does, too. */
   let current: Pass | undefined;
   let clock = 0;
@@ -34,12 +34,18 @@ export function createLegacyPasses(sink: PassSink, nextOrder: () => number, shap
     open.set(key, [pass]);
     if (open.size > OPEN_PASSES) closeOldest(OPEN_PASSES / 2);
   };
+  /**
+   * What stays open moves to a new map. V8 chains the tables a map has outgrown, so one that is filled and emptied for long
+   * keeps alive, until the next full collection, everything it ever held.
+   */
   const closeOldest = (count: number): void => {
-    for (const [key, list] of open) {
-      if (count-- <= 0) return;
-      open.delete(key);
-      for (const pass of list) closePass(pass, sink);
+    const old = open;
+    open = new Map();
+    for (const [key, list] of old) {
+      if (count-- <= 0) open.set(key, list);
+      else for (const pass of list) closePass(pass, sink);
     }
+    old.clear();
   };
   return {
     push(event) {
