@@ -389,6 +389,9 @@ evidence() {
   if have ipvsadm && [ -r /proc/net/ip_vs ]; then section ipvs ipvsadm ipvsadm -Ln; fi
   if have ipset && [ "${TS_IPSET:-}" ]; then section ipset ipset ipset save; fi
   section route route routes
+  # The newest of both families; later than it, rules may be waiting to be written.
+  ! have curl || curl -s --noproxy '*' --max-time 1 http://127.0.0.1:10249/metrics 2>/dev/null |
+    awk -v now="$(date +%s)" '/^kubeproxy_sync_proxy_rules_last_timestamp_seconds/ && $NF > last {last = $NF} END {if (last) printf "@fact proxy_synced %d\n", now - last}'
 }
 
 # What a source wrote, as lines of ours.

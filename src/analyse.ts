@@ -11,6 +11,7 @@ import { parseIpset, parseIpvs } from './parse/ipvs.ts';
 import { createLineSplitter } from './parse/lines.ts';
 import { parseNftRuleset } from './parse/nft-ruleset.ts';
 import { parseProbeOutput } from './parse/probe-output.ts';
+import { parseRoutes } from './parse/routes.ts';
 import { createTraceReader, type TraceSink } from './parse/trace.ts';
 import { type Reconstruction, reconstruct } from './reconstruct/journeys.ts';
 import { createLegacyPasses } from './reconstruct/legacy-passes.ts';
@@ -82,6 +83,7 @@ export function createAnalysis(capture: Capture): Analysis {
 }
 
 function contextOf(capture: Capture): ExplainContext {
+  const synced = capture.node?.tools?.proxy_synced;
   const book = createRuleBook(capture.rules.flatMap(readRules), capture.ipsets.flatMap(parseIpset));
   return {
     book,
@@ -90,6 +92,10 @@ function contextOf(capture: Capture): ExplainContext {
     ipvs: capture.ipvs.flatMap(parseIpvs),
     podIps: capture.source?.ips ?? [],
     names: createNames(capture.objects, book),
+    routes: parseRoutes(capture.routes),
+    // A run asked for the Service's slices; of a file nobody knows what it leaves out, unless it has some.
+    slicesKnown: capture.origin !== 'files' || capture.objects.endpoints.length > 0,
+    ...(synced === undefined || !/^\d+$/.test(synced) ? {} : { syncedSecondsAgo: Number(synced) }),
   };
 }
 

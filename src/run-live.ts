@@ -2,8 +2,9 @@
 import { analyse } from './analyse.ts';
 import { type Capture, emptyCapture } from './capture.ts';
 import { collect, type TraceOrder } from './collect.ts';
-import { TraceError } from './errors.ts';
+import { EXIT, TraceError } from './errors.ts';
 import { familyOf } from './ip.ts';
+import type { Report } from './model.ts';
 import { isOfFamily } from './plan/pods.ts';
 import { curlProbe, type ProbePlan, pingProbe, speaksTls, udpProbe } from './plan/probes.ts';
 import { resolveTarget, type Target } from './plan/target.ts';
@@ -49,10 +50,18 @@ export async function runLive(request: LiveRequest, deps: LiveDeps): Promise<num
     out.say(announcement(request, plan));
     if (request.interactive && !(await deps.ask('Go on?'))) throw new TraceError('interrupted', 'not wanted');
     const capture = await traceAndUndo(request, plan, order, deps);
-    return await finish(analyse(capture), capture, request, deps);
+    const report = analyse(capture);
+    return expected(report, request, await finish(report, capture, request, deps));
   } finally {
     cluster.close();
   }
+}
+
+/** `--expect`: what was wanted decides, unless something of ours was left behind. */
+function expected(report: Report, { expect }: LiveRequest, code: number): number {
+  if (expect === undefined || code === EXIT.cleanupIncomplete) return code;
+  const asked = report.probes.filter(probe => probe.kind !== 'ping');
+  return asked.length > 0 && asked.every(probe => probe.outcome === expect) ? EXIT.answered : EXIT.notAnswered;
 }
 
 async function makePlan(request: LiveRequest, deps: LiveDeps): Promise<Plan> {

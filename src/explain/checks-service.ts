@@ -76,9 +76,13 @@ function rejectedOrDropped(input: CheckInput): Draft | undefined {
   if (saysNoEndpoints(connection, hop, 'local') && fate.kind === 'dropped')
     return draft(input, 'NoLocalEndpoints', facts, evidence);
   if (fate.kind === 'rejected' && saysNoEndpoints(connection, hop, 'any'))
-    return draft(input, 'NoEndpoints', { ...facts, ...readyFacts(input) }, evidence);
+    return draft(input, 'NoEndpoints', { ...facts, ...readyFacts(input), ...selectorFacts(input) }, evidence);
   if (fate.kind === 'rejected' && isPortCheck(hop)) return rejectedByPortCheck(input, hop, facts, evidence);
   return draft(input, fate.kind === 'rejected' ? 'RejectedByRule' : 'DroppedByRule', facts, evidence);
+}
+
+function selectorFacts({ connection }: CheckInput): Draft['facts'] {
+  return connection.service?.service.hasSelector === false ? { selector: false } : {};
 }
 
 function turnedAway(input: CheckInput): Draft | undefined {

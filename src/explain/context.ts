@@ -2,7 +2,17 @@
 
 import { parseHostPort } from '../ip.ts';
 import { type NamedChain, nameChains, readComment, readNftName } from '../kube/names.ts';
-import type { ConntrackEntry, Endpoint, IpvsService, KubeObjects, Pod, Rule, Service, ServicePort } from '../model.ts';
+import type {
+  ConntrackEntry,
+  Endpoint,
+  IpvsService,
+  KubeObjects,
+  Pod,
+  Routes,
+  Rule,
+  Service,
+  ServicePort,
+} from '../model.ts';
 import type { RuleBook } from '../rules/book.ts';
 
 export interface ExplainContext {
@@ -13,6 +23,12 @@ export interface ExplainContext {
   /** Addresses of the traced pod, where known. */
   podIps: string[];
   names: Names;
+  /** The node's way to the addresses that were asked, where it was told. */
+  routes: Routes;
+  /** The objects hold every endpoint of the Services they hold. */
+  slicesKnown: boolean;
+  /** When kube-proxy last wrote its rules, by its own metric, counted back from the trace. */
+  syncedSecondsAgo?: number;
 }
 
 export interface ServiceMatch {

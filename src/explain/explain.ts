@@ -6,6 +6,7 @@ import type { Connection } from '../reconstruct/connections.ts';
 import type { Reconstruction } from '../reconstruct/journeys.ts';
 import type { Traced } from '../reconstruct/traced.ts';
 import { buildCases, type Case } from './cases.ts';
+import { besideNetfilter, checkBehind } from './checks-beside.ts';
 import { checkLessons } from './checks-lessons.ts';
 import { checkPing } from './checks-ping.ts';
 import { checkService } from './checks-service.ts';
@@ -120,5 +121,10 @@ function checkConnection(
   numberOf: NumberOf,
 ): Draft[] {
   const input = { one, connection, all, context, numberOf };
-  return [...checkService(input), ...checkPing(input), ...checkLessons(input)];
+  return [
+    ...checkBehind(input),
+    ...checkService(input).map(draft => besideNetfilter(draft, input)),
+    ...checkPing(input),
+    ...checkLessons(input),
+  ];
 }

@@ -71,6 +71,14 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     sentence: f => `${f.target} was dropped by a rule on this node: ${f.rule}${quoted(f)}${by(f)}`,
     remedy: ownersRemedy,
   },
+  KubeProxyBehind: {
+    severity: 'error',
+    rank: 0,
+    sentence: f =>
+      `kube-proxy on this node is behind: its rules sent ${f.target} to ${f.endpoint}, which is no endpoint of the Service now (${f.count ? `it has ${f.now}` : 'it has none'})${f.synced === undefined ? '' : `; it last wrote rules ${f.synced} s before`}`,
+    remedy: () =>
+      'Look at kube-proxy on this node: does it run, what does its log say, can it reach the API server? Its metric kubeproxy_sync_proxy_rules_last_timestamp_seconds tells when it last wrote rules.',
+  },
   DroppedByKernel: {
     severity: 'error',
     rank: 1,
@@ -99,10 +107,7 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     severity: 'error',
     rank: 3,
     sentence: endpointSilent,
-    remedy: f =>
-      f.left
-        ? `This node's evidence ends where the packet left it. Trace on ${f.node ? `node ${f.node}` : "the endpoint's node"} next, and look at NetworkPolicies that select the endpoint.`
-        : 'Look into the pod: does it accept connections, and does a NetworkPolicy select it?',
+    remedy: endpointSilentRemedy,
   },
   PingNotTranslated: {
     severity: 'info',
@@ -206,6 +211,7 @@ function rejectedRemedy(f: Facts): string {
 function droppedByKernel(f: Facts): string {
   const many = Number(f.packets) > 1;
   const to = f.to ? ` to ${f.to}` : ', translated to what no line tells,';
+  if (f.noRoute) return `${f.target}: this node has no route${to}: ${f.noRoute}`;
   return `${f.target}: netfilter let ${many ? `all ${f.packets} packets` : 'the packet'}${to} pass, and routing did not hand ${many ? 'them' : 'it'} on${many ? '' : '; or the lines behind it are lost'}`;
 }
 
@@ -218,6 +224,8 @@ function noEndpointsRemedy(f: Facts): string {
   if (f.ready)
     return 'kube-proxy on this node is behind, or was when the trace was taken: look at its log and at its metric kubeproxy_sync_proxy_rules_last_timestamp_seconds.';
   const name = nameOf(f);
+  if (f.selector === false)
+    return 'The Service has no selector, so nobody makes endpoints for it: make an EndpointSlice by hand, or give it a selector.';
   return `No ready pod stands behind the Service. Compare its selector with the pods' labels and look at their readiness: kubectl get pods,endpointslices${name === '' ? '' : `; kubectl describe service ${name}`}`;
 }
 
@@ -274,9 +282,21 @@ function endpointSilent(f: Facts): string {
   if (f.alternative) return `or ${f.endpoint} itself never answered: the trace of this node fits that as well`;
   if (f.what && f.endpoint === f.target) return `${f.target} was not reached: ${f.from} answered: ${f.what}`;
   if (f.what) return `${f.target} was sent to ${f.endpoint}, and ${f.from} answered: ${f.what}`;
+  if (f.unanswered)
+    return `${f.target} was sent on to ${f.endpoint}${repeated}, and nobody on ${f.unanswered} answers for that address (neighbour FAILED)`;
   return f.left
-    ? `${f.target} was sent on to ${f.endpoint} by ${f.out}${repeated}, and no reply came back`
+    ? `${f.target} was sent on to ${f.endpoint} by ${f.out}${f.via ? ` via ${f.via}` : ''}${repeated}, and no reply came back`
     : `${f.target} was delivered to ${f.endpoint}${repeated}, and no reply came back`;
+}
+
+function endpointSilentRemedy(f: Facts): string {
+  if (f.unanswered)
+    return 'The pod with that address is gone or has lost its network: compare kubectl get pods -o wide with kubectl get endpointslices.';
+  if (!f.left) return 'Look into the pod: does it accept connections, and does a NetworkPolicy select it?';
+  const next = f.node
+    ? `See it from there: kubectl trace-svc ${nameOf(f).replace(/^-n (\S+) (\S+)$/, 'svc/$2 -n $1')} --node ${f.node}; then`
+    : "Trace on the endpoint's node next, and";
+  return `This node's evidence ends where the packet left it. ${next} look at NetworkPolicies that select the endpoint.`;
 }
 
 function pingNotTranslated(f: Facts): string {

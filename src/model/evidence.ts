@@ -49,3 +49,20 @@ export interface Probe {
   /** Where the question was asked more than once: how often, and where each ended. Not all need be among the journeys. */
   connections?: { total: number; endpoints: { to: string; count: number; pod?: string }[] };
 }
+
+/** A route as `ip route get` tells it. */
+export interface RouteText {
+  /** As `ip route get` printed it, without the address it was asked for. */
+  text: string;
+  dev?: string;
+  via?: string;
+  /** There is none: the kernel's own words. */
+  error?: string;
+}
+
+/** What the node says of its way to the addresses that were asked. */
+export interface Routes {
+  to: Map<string, RouteText>;
+  /** Neighbours that do not answer, with the link they were asked on. */
+  unanswered: Map<string, string>;
+}

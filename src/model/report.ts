@@ -126,6 +126,7 @@ export type FindingKind =
   | 'DroppedByRule'
   | 'DroppedByKernel'
   | 'NotTranslated'
+  | 'KubeProxyBehind'
   | 'TranslatedBeforeNetfilter'
   | 'NetfilterSawNothing'
   | 'OnlyFirstPacketHitsNat'

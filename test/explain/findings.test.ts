@@ -115,6 +115,51 @@ const ROWS: Row[] = [
   },
 
   {
+    kind: 'KubeProxyBehind',
+    what: 'the rules lead to a pod that is no endpoint any more',
+    report: () =>
+      reportOfWorld([...arrives(), ...leaves()], {
+        objects: objects({ endpoints: objects().endpoints.slice(1) }),
+        probes: [curl(TIMED_OUT)],
+        node: { tools: { proxy_synced: '340' } },
+      }),
+    says: /its rules sent default\/web:80 to 10\.244\.2\.9:8080 .*, which is no endpoint of the Service now \(it has 10\.244\.1\.9:8080\); it last wrote rules 340 s before$/,
+    severity: 'error',
+    remedy: /does it run/,
+  },
+  {
+    kind: 'KubeProxyBehind',
+    what: 'the old pod still answers',
+    report: () =>
+      reportOfWorld([...arrives(), ...leaves(), ...answers(), ...later(ACK)], {
+        objects: objects({ endpoints: objects().endpoints.slice(1) }),
+        probes: [curl()],
+      }),
+    severity: 'warning',
+  },
+  {
+    kind: 'EndpointSilent',
+    what: "the endpoint's neighbour entry has failed: nobody has that address",
+    report: () =>
+      reportOfWorld([...arrives(), ...leaves()], {
+        probes: [curl(TIMED_OUT)],
+        routes: [`${FAR} ${FAR} from ${POD} dev eth0 `, `${FAR} dev eth0 FAILED`],
+      }),
+    says: /nobody on eth0 answers for that address \(neighbour FAILED\)$/,
+    remedy: /gone or has lost its network/,
+  },
+  {
+    kind: 'EndpointSilent',
+    what: 'it left by a gateway the route names',
+    report: () =>
+      reportOfWorld([...arrives(), ...leaves()], {
+        probes: [curl(TIMED_OUT)],
+        routes: [`${FAR} ${FAR} from ${POD} via 172.30.0.1 dev eth0 `],
+      }),
+    says: /by eth0 via 172\.30\.0\.1, and no reply came back$/,
+    remedy: /kubectl trace-svc svc\/web -n default --node nodeb/,
+  },
+  {
     kind: 'PingNotTranslated',
     what: 'iptables',
     report: legacy('web-ping'),
@@ -604,6 +649,14 @@ const NEARLY: Near[] = [
     what: 'port unreachable from the node, of a packet it rejected',
     report: nftables('unexposed-curl'),
     instead: 'PortNotExposed',
+  },
+  { kind: 'KubeProxyBehind', what: 'it is an endpoint', report: legacy('web-curl'), instead: 'ServiceAnswered' },
+  {
+    kind: 'KubeProxyBehind',
+    what: 'the objects given hold no endpoints at all',
+    report: () =>
+      reportOfWorld([...arrives(), ...leaves()], { objects: objects({ endpoints: [] }), probes: [curl(TIMED_OUT)] }),
+    instead: 'EndpointSilent',
   },
   { kind: 'EndpointSilent', what: 'it answered', report: legacy('web-curl'), instead: 'ServiceAnswered' },
   {
