@@ -13,6 +13,7 @@
 #   TS_LOG       where legacy TRACE lines are read: nflog, kmsg, journald, file, none, or auto
 #   TS_BUDGET    trace lines of each source before it is cut off
 #   TS_PODS      addresses of the traced pod
+#   TS_SERVICE   NAMESPACE/NAME of the Service that is asked
 #   TS_TARGETS   addresses it is going to ask
 #   TS_NFLOG     folder of the nf_log sysctls where /proc/sys cannot be written to
 #   TS_LOCKLESS  the lock of the legacy tables is not the node's: do not change them
@@ -56,11 +57,16 @@ program() { # legacy|nft 4|6
 # Legacy tables that exist already. Asking a legacy program about another one would make it.
 legacy_tables() { case $1 in 4) cat /proc/net/ip_tables_names ;; *) cat /proc/net/ip6_tables_names ;; esac 2>/dev/null; }
 
+# `FAMILY TABLE`, one a line. Listing the chains is the cheap way: for the tables alone nft reads every rule of the node.
+nft_tables() {
+  have nft && nft list chains 2>/dev/null | sed -n 's/^table \(.*\) {$/\1/p'
+}
+
 # Every iptables that could hold a rule of ours: `PROGRAM`, one a line.
 raw_programs() {
   for family in 4 6; do
     if legacy_tables $family | grep -qx raw; then program legacy $family; fi
-    if have nft && nft list tables 2>/dev/null | grep -q "^table ip${family#4} raw\$"; then program nft $family; fi
+    if nft_tables | grep -qx "ip${family#4} raw"; then program nft $family; fi
   done
 }
 
@@ -184,7 +190,7 @@ facts() {
 # before and after every translation, and legacy tables log the packets it marks as well.
 choose_method() {
   flavour=""
-  if have nft && nft list tables >/dev/null 2>"$dir/err"; then nft_works=yes; else nft_works=""; fi
+  if have nft && nft --check add table ip trace_svc_check 2>"$dir/err"; then nft_works=yes; else nft_works=""; fi
   case $TS_METHOD in
   auto) if [ -n "$nft_works" ] && [ -n "$TS_NFT" ]; then TS_METHOD=nft; else TS_METHOD=raw; fi ;;
   nft)
@@ -214,7 +220,7 @@ choose_flavour() {
     return 1
   fi
   say "fact flavour $flavour"
-  if [ "$flavour" = legacy ] && [ -n "$nft_works" ] && nft list ruleset 2>/dev/null | grep -q 'hook \(prerouting\|forward\|postrouting\|input\|output\)'; then
+  if [ "$flavour" = legacy ] && [ -n "$nft_works" ] && nft list chains 2>/dev/null | grep -q 'hook \(prerouting\|forward\|postrouting\|input\|output\)'; then
     say "say This node has nft tables as well, and method raw does not see what they do; --method nft sees both."
   fi
 }
@@ -260,7 +266,7 @@ start_nft() {
 
 # The trace group of nfnetlink is the 9th (include/uapi/linux/netfilter/nfnetlink.h): bit 0x100 in /proc/net/netlink.
 nft_listens() {
-  if [ "$TS_METHOD" = nft ]; then nft list tables 2>/dev/null | grep -q " $table\$" || return 1; fi
+  if [ "$TS_METHOD" = nft ]; then nft list table ip "$table" >/dev/null 2>&1 || nft list table ip6 "$table" >/dev/null 2>&1 || return 1; fi
   awk '$2 == 12 && substr($4, length($4) - 2, 1) % 2 == 1 {found = 1} END {exit !found}' /proc/net/netlink
 }
 
@@ -331,7 +337,7 @@ start_file() {
 }
 
 ticks=0
-waited() { sleep 0.02; ticks=$((ticks + 1)); [ $ticks -lt 250 ] || { say "fail not ready after 5 s"; return 1; }; }
+waited() { sleep 0.02; ticks=$((ticks + 1)); [ $ticks -lt 1500 ] || { say "fail not ready after 30 s"; return 1; }; }
 
 start_raw() {
   now=$(date +%s)
@@ -356,14 +362,51 @@ section() { # kind name command…
   printf '@end\n'
 }
 
+# A cluster's rules can be a hundred thousand, and a run asks one Service: of a long listing, chains that belong to other
+# Services alone are left out. What is kept is whole.
+SERVICE_CHAIN='KUBE-(SVC|SVL|SEP|EXT|FW|XLB)-[A-Z2-7]+'
+
 rules() {
+  : >"$dir/chains"
   for family in 4 6; do
     command=$(program legacy $family)
-    if [ -n "$(legacy_tables $family)" ] && [ -n "$command" ]; then section rules "ip${family#4}tables-legacy-save" "$command-save" -c; fi
+    if [ -n "$(legacy_tables $family)" ] && [ -n "$command" ]; then saved "ip${family#4}tables-legacy-save" "$command-save"; fi
     command=$(program nft $family)
-    if [ -n "$command" ] && nft list tables 2>/dev/null | grep -q "^table ip${family#4} "; then section rules "ip${family#4}tables-nft-save" "$command-save" -c; fi
+    if [ -n "$command" ] && nft_tables | grep -q "^ip${family#4} "; then saved "ip${family#4}tables-nft-save" "$command-save"; fi
   done
-  if have nft; then section rules nft nft -a list ruleset; fi
+  have nft || return 0
+  nft -a list ruleset >"$dir/rules" 2>/dev/null
+  if is_long nft; then section rules nft own_nft_chains; else section rules nft cat "$dir/rules"; fi
+}
+
+saved() { # name command
+  "$2" -c >"$dir/rules" 2>/dev/null
+  if is_long "$1"; then section rules "$1" own_chains; else section rules "$1" cat "$dir/rules"; fi
+}
+
+is_long() {
+  [ -n "${TS_SERVICE:-}" ] && [ "$(wc -l <"$dir/rules")" -gt 10000 ] || return 1
+  say "say The listing of $1 is long ($(wc -l <"$dir/rules") lines): chains of other Services were left out."
+}
+
+# Two looks: which chains name the Service in a comment, then everything but the other Services' chains.
+own_chains() {
+  awk -v service="$TS_SERVICE" -v pattern="$SERVICE_CHAIN" -v list="$dir/chains" '
+    { own = match($0, "(^:|-A )" pattern) ? substr($0, RSTART, RLENGTH) : ""; sub(/^:|^-A /, "", own) }
+    NR == FNR { if (own != "" && match($0, service "[ :\"]")) keep[own] = 1; next }
+    own == "" || own in keep { print }
+    END { for (chain in keep) print chain >>list }' "$dir/rules" "$dir/rules"
+}
+
+own_nft_chains() {
+  awk -v service="$TS_SERVICE/" -v pattern="$SERVICE_CHAIN" '
+    FILENAME != current { current = FILENAME; files++ }
+    files == 1 { keep[$1] = 1; next }
+    $1 == "chain" {
+      other = ($2 ~ "^" pattern "$" && !($2 in keep)) || ($2 ~ /^(service|endpoint|external|firewall)-[A-Z2-7]+-/ && !index($2, service))
+    }
+    !other { print }
+    /^\t}/ { other = 0 }' "$dir/chains" "$dir/rules"
 }
 
 # How the node would send a packet on: what the kernel does beside netfilter.
@@ -497,7 +540,7 @@ sweep() {
     done
   done
   if have nft; then
-    nft list tables 2>/dev/null | while read -r _ family name; do
+    nft_tables | while read -r family name; do
       case $name in trace_svc_*) ;; *) continue ;; esac
       if [ "$TS_RUN" = all ] || [ "$name" = "trace_svc_$TS_RUN" ]; then
         if nft delete table "$family" "$name" 2>/dev/null; then say "removed nft table $family $name"

@@ -24,11 +24,13 @@ export async function collect(
   signal: AbortSignal,
 ): Promise<void> {
   const output = newAgentOutput();
+  out.step('putting the tracing rules in');
   const agent = startAgent(order, site, output, undo);
   try {
     await untilReady(agent, output, signal);
     out.step('tracing');
     await runProbes(order, site, capture, agent, signal);
+    out.step('gathering evidence');
     agent.write('done\n');
     await finished(agent, output, signal);
   } finally {
@@ -83,7 +85,8 @@ async function runProbes(
   }
 }
 
-const READY_MS = 15_000;
+/** nft reads every rule of the node before it listens: of a hundred thousand that takes some five seconds. */
+const READY_MS = 40_000;
 
 /** Resolves when the rules are in and the sources listen. @throws TraceError where that does not come about */
 async function untilReady(agent: Running, output: AgentOutput, signal: AbortSignal): Promise<void> {
@@ -110,7 +113,7 @@ async function untilReady(agent: Running, output: AgentOutput, signal: AbortSign
 }
 
 /** How long the node may take to gather its evidence. */
-const FINISH_MS = 20_000;
+const FINISH_MS = 40_000;
 
 async function finished(agent: Running, output: AgentOutput, signal: AbortSignal): Promise<void> {
   const aborted = new Promise<void>(resolve => signal.addEventListener('abort', () => resolve(), { once: true }));

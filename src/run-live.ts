@@ -221,6 +221,7 @@ function traceOrder(request: LiveRequest, plan: Plan, { run }: LiveDeps, site: O
     seconds: plan.seconds,
     method: request.method,
     log: request.log,
+    service: `${target.service.namespace}/${target.service.name}`,
     targets: [address],
     probes: probesFor(request, target, address),
     agent: agentCommand,

@@ -14,6 +14,8 @@ export interface AgentOrder {
   seconds: number;
   method: Method;
   log: LogSource;
+  /** `NAMESPACE/NAME`: of a very long listing, only its own chains are wanted. */
+  service?: string;
   /** Addresses the probes ask: the node tells how it would route to them. */
   targets: string[];
 }
@@ -33,6 +35,7 @@ export function agentEnvironment(order: AgentOrder): Record<string, string> {
     TS_LOG: order.log,
     TS_BUDGET: String(BUDGET),
     TS_PODS: scope.podIps.join(' '),
+    ...(order.service === undefined ? {} : { TS_SERVICE: order.service }),
     TS_TARGETS: order.targets.join(' '),
   };
 }

@@ -108,6 +108,8 @@ function waitScript(seconds: number): string {
 }
 
 const TINY = { requests: { cpu: '10m', memory: '16Mi' }, limits: { memory: '128Mi' } };
+/** nft holds every rule of the node in memory, to say which one a packet met: some 260 MB for 115 000 rules. */
+const AGENT = { requests: TINY.requests, limits: { memory: '1Gi' } };
 
 function common({ seconds, pullSecrets }: PodOrder) {
   return {
@@ -195,7 +197,7 @@ function agentContainer(order: AgentPodOrder) {
       { name: 'XTABLES_LOCKFILE', value: order.lock ? '/run/xtables.lock' : '/run/trace-svc/xtables.lock' },
       ...(hostFiles ? [{ name: 'TS_HOST', value: '/host' }] : []),
     ],
-    resources: TINY,
+    resources: AGENT,
     securityContext: {
       runAsUser: 0,
       allowPrivilegeEscalation: false,
