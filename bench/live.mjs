@@ -18,7 +18,17 @@ const url = `${ports[0].port === 443 ? 'https' : 'http'}://${clusterIP}:${ports[
 
 async function byHand() {
   const name = `by-hand-${process.pid}`;
-  await kubectl('run', name, `--image=${IMAGE}`, '--image-pull-policy=IfNotPresent', '--restart=Never', '--command', '--', 'sleep', '60');
+  await kubectl(
+    'run',
+    name,
+    `--image=${IMAGE}`,
+    '--image-pull-policy=IfNotPresent',
+    '--restart=Never',
+    '--command',
+    '--',
+    'sleep',
+    '60',
+  );
   try {
     await kubectl('wait', '--for=condition=Ready', `pod/${name}`, '--timeout=60s');
     await Promise.allSettled([

@@ -10,6 +10,8 @@ import { type Draft, hopEvidence, type NumberOf, packetEvidence } from './draft.
 export function checkUnseen(cases: Case[], context: ExplainContext, numberOf: NumberOf): Draft[] {
   return cases.flatMap((one): Draft[] => {
     if (one.probe.inferred || one.connections.length > 0 || one.probe.target === '') return [];
+    // A ping that could not be sent (no such program, no right to) left nothing to be seen.
+    if (one.probe.kind === 'ping' && one.probe.outcome === 'error') return [];
     const direct = translatedBefore(one, cases, context);
     const facts = { target: one.probe.target, probe: one.probe.kind, answered: one.probe.outcome === 'answered' };
     if (!direct)
