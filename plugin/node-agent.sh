@@ -14,6 +14,7 @@
 #   TS_BUDGET    trace lines of each source before it is cut off
 #   TS_PODS      addresses of the traced pod
 #   TS_SERVICE   NAMESPACE/NAME of the Service that is asked
+#   TS_PROXY     where kube-proxy answers on this node; empty: there is none to ask
 #   TS_TARGETS   addresses it is going to ask
 #   TS_NFLOG     folder of the nf_log sysctls where /proc/sys cannot be written to
 #   TS_LOCKLESS  the lock of the legacy tables is not the node's: do not change them
@@ -178,8 +179,8 @@ facts() {
   fact_file conntrack_max /proc/sys/net/netfilter/nf_conntrack_max
   fact_file bridge_nf /proc/sys/net/bridge/bridge-nf-call-iptables
   # kube-proxy says on the node's own address what it does (cmd/kube-proxy: --metrics-bind-address).
-  if have curl; then
-    mode=$(curl -s --noproxy '*' --max-time 1 http://127.0.0.1:10249/proxyMode 2>/dev/null | head -c 40)
+  if [ -n "${TS_PROXY:-}" ] && have curl; then
+    mode=$(curl -s --noproxy '*' --max-time 1 "http://$TS_PROXY/proxyMode" 2>/dev/null | head -c 40)
     case $mode in iptables | nftables | ipvs | kernelspace) say "fact proxy_mode $mode" ;; esac
   fi
 }
@@ -433,7 +434,7 @@ evidence() {
   if have ipset && [ "${TS_IPSET:-}" ]; then section ipset ipset ipset save; fi
   section route route routes
   # The newest of both families; later than it, rules may be waiting to be written.
-  ! have curl || curl -s --noproxy '*' --max-time 1 http://127.0.0.1:10249/metrics 2>/dev/null |
+  [ -z "${TS_PROXY:-}" ] || ! have curl || curl -s --noproxy '*' --max-time 1 "http://$TS_PROXY/metrics" 2>/dev/null |
     awk -v now="$(date +%s)" '/^kubeproxy_sync_proxy_rules_last_timestamp_seconds/ && $NF > last {last = $NF} END {if (last) printf "@fact proxy_synced %d\n", now - last}'
 }
 

@@ -36,6 +36,8 @@ export interface Analysis {
   report(): Report;
   /** Trace lines understood so far. */
   events(): number;
+  /** Who sent the packets that were seen, each address once. */
+  senders(): string[];
 }
 
 export function analyse(capture: Capture): Report {
@@ -48,20 +50,27 @@ export function analyse(capture: Capture): Report {
   return analysis.report();
 }
 
+const MOST_SENDERS = 50;
+
 export function createAnalysis(capture: Capture): Analysis {
   const context = contextOf(capture);
   const store = createPassStore(context.podIps);
   const names: string[] = [];
+  const senders = new Set<string>();
   const seen: Seen = { events: 0, unrecognised: 0, samples: [], losses: [] };
   const shapes = createShapes();
   let order = 0;
   const next = () => order++;
   const analysis: Analysis = {
     events: () => seen.events,
+    senders: () => [...senders],
     input(name) {
       const legacy = createLegacyPasses(store, next, shapes);
       const nft = createNftPasses(store, next, context.book, shapes);
-      const push = (event: TraceEvent) => (event.point.backend === 'legacy' ? legacy : nft).push(event);
+      const push = (event: TraceEvent) => {
+        if (event.header && senders.size < MOST_SENDERS) senders.add(event.header.tuple.src);
+        (event.point.backend === 'legacy' ? legacy : nft).push(event);
+      };
       const reader = createTraceReader(names.push(name) - 1, sinkOf(seen, push));
       const lines = createLineSplitter((text, number) => reader.line(text, number));
       return {

@@ -17,13 +17,13 @@ export interface Handlers {
 export function createProgram(handlers: Handlers): Command {
   const program = new Command(NAME)
     .description(
-      "Shows what really happened to a packet sent to a Kubernetes Service, from the kernel's own trace: every chain and rule it\nmet on the node, where its destination was rewritten and to which pod, why curl worked and ping did not.",
+      "Shows what really happened to a packet sent to a Kubernetes Service, from the kernel's own trace: every chain and rule it met on the node, where its destination was rewritten and to which pod, why curl worked and ping did not.",
     )
     .usage('[svc/NAME[:PORT] | NAME [PORT]] [flags]')
     .version(VERSION)
     .exitOverride()
     .configureOutput({ outputError: () => {} })
-    .configureHelp({ helpWidth: 100 })
+    .helpCommand(true)
     .showSuggestionAfterError(true)
     .enablePositionalOptions()
     .argument(
@@ -40,7 +40,6 @@ export function createProgram(handlers: Handlers): Command {
   addLab(program, handlers);
   addDoctor(program, handlers);
   addCleanup(program, handlers);
-  for (const command of program.commands) command.configureHelp({ helpWidth: 100 });
   return program;
 }
 

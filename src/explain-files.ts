@@ -26,7 +26,17 @@ export async function explainFiles(request: ExplainRequest, files: Files): Promi
   for (const trace of whole.traces) feed(analysis, trace.name, trace.text);
   for (const other of others) await feedFile(analysis, other, request.save === undefined ? undefined : whole);
   if (analysis.events() === 0 && !saved) throw noTrace(others);
-  return { report: analysis.report(), capture: whole };
+  const report = analysis.report();
+  if (request.podIps.length > 0 && report.journeys.length === 0) throw nobodyThere(request.podIps, analysis.senders());
+  return { report, capture: whole };
+}
+
+function nobodyThere(podIps: string[], senders: string[]): TraceError {
+  return new TraceError(
+    'usage',
+    `no packet in the trace is from or to ${podIps.join(' or ')}`,
+    `Those that sent something are ${senders.slice(0, 10).join(', ')}${senders.length > 10 ? ', …' : ''}.`,
+  );
 }
 
 /** What --rules, --objects, --conntrack, --probe and --pod-ip say, as a capture without traces. */

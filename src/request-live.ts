@@ -197,6 +197,9 @@ function parseDuration(text: string): number {
   return parts.reduce((sum, [, number, unit]) => sum + Number(number) * (units[unit as string] as number), 0);
 }
 
+const WORKLOADS =
+  /^(deploy|deployments?|sts|statefulsets?|ds|daemonsets?|rs|replicasets?|ing|ingress(es)?|ep|endpoints|jobs?|nodes?|no)$/i;
+
 /** A Service is found by `svc/NAME[:PORT]`, `NAME[:PORT]` or `NAME PORT`; without any, it is the API server's own. */
 function parseTarget(words: string[]): Pick<LiveRequest, 'service' | 'port' | 'namespace'> {
   if (words.length > 2)
@@ -205,6 +208,11 @@ function parseTarget(words: string[]): Pick<LiveRequest, 'service' | 'port' | 'n
       'Name one Service and one port: svc/NAME:PORT',
     );
   const [word, second] = words;
+  if (word?.includes('://'))
+    throw usage(
+      `${quote(word)} is a URL, not a Service`,
+      'Name the Service, and where it is not /, the path: svc/web:80 --path /healthz',
+    );
   if (word === undefined) return { service: 'kubernetes', namespace: 'default' };
   const [, kind, rest = ''] = /^(?:([^/]*)\/)?(.*)$/s.exec(word) ?? [];
   if (kind === undefined) refuseMistyped(word);
@@ -213,7 +221,9 @@ function parseTarget(words: string[]): Pick<LiveRequest, 'service' | 'port' | 'n
       `${quote(word)} is no Service`,
       ['pod', 'pods', 'po'].includes(kind)
         ? 'A run asks a Service; to send from a pod: --from pod/NAME'
-        : `Name it svc/NAME; its namespace is -n's: svc/${rest.split(':')[0] || 'NAME'} -n ${kind || 'NAMESPACE'}`,
+        : WORKLOADS.test(kind)
+          ? 'A run asks a Service; kubectl get services tells which one stands before it.'
+          : `Name it svc/NAME; its namespace is -n's: svc/${rest.split(':')[0] || 'NAME'} -n ${kind || 'NAMESPACE'}`,
     );
   const [, name = '', port] = /^([^:]*)(?::(.*))?$/s.exec(rest) ?? [];
   if (port !== undefined && second !== undefined)

@@ -75,7 +75,8 @@ function textOf({ what, why }: NotUndone): string {
 }
 
 async function replay(request: LabRequest, deps: LabDeps): Promise<Capture> {
-  deps.out.say(`replaying a recorded run of ${request.scenario} instead: nothing happens on this machine`);
+  const instead = request.recorded ? '' : ' instead';
+  deps.out.say(`replaying a recorded run of ${request.scenario}${instead}: nothing happens on this machine`);
   const text = await deps.recorded(request.scenario);
   const capture = decodeCapture(JSON.parse(text), `the recorded run of ${request.scenario}`);
   return {

@@ -5,6 +5,7 @@ import { collect, type TraceOrder } from './collect.ts';
 import { EXIT, TraceError } from './errors.ts';
 import { familyOf } from './ip.ts';
 import type { Report } from './model.ts';
+import { KUBE_PROXY } from './plan/agent.ts';
 import { isOfFamily } from './plan/pods.ts';
 import { curlProbe, type ProbePlan, pingProbe, speaksTls, udpProbe } from './plan/probes.ts';
 import { resolveTarget, type Target } from './plan/target.ts';
@@ -222,6 +223,7 @@ function traceOrder(request: LiveRequest, plan: Plan, { run }: LiveDeps, site: O
     method: request.method,
     log: request.log,
     service: `${target.service.namespace}/${target.service.name}`,
+    proxy: KUBE_PROXY,
     targets: [address],
     probes: probesFor(request, target, address),
     agent: agentCommand,

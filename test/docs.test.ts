@@ -147,7 +147,8 @@ function expectScript(words: string[]): void {
 
 function expectCommand(words: string[]): void {
   const [command = ''] = words;
-  const text = command.startsWith('-') ? help() : commands.get(command);
+  // Anything that is no command is a Service; with flags alone it is the API server's own.
+  const text = commands.get(command) ?? (command === '' || /^(-|svc\/|web$)/.test(command) ? help() : undefined);
   expect(text, `there is no command ${command}`).toBeDefined();
   for (const flag of words.filter(word => /^--?[a-z]/.test(word)))
     expect(text).toMatch(new RegExp(`(^|[\\s,])${flag}(?![\\w-])`, 'm'));

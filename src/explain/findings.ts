@@ -167,7 +167,8 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
   OnlyFirstPacketHitsNat: {
     severity: 'info',
     rank: 6,
-    sentence: f => `only the first packet (${f.label}) asked the nat rules; ${f.later} more followed its translation`,
+    sentence: f =>
+      `only the first packet (${f.label}) asked the nat rules; the connection's later ones followed its translation`,
   },
   RulesChanged: {
     severity: 'warning',
@@ -300,11 +301,11 @@ function endpointSilentRemedy(f: Facts): string {
 }
 
 function pingNotTranslated(f: Facts): string {
-  const why = f.failed ? `the nearest rule (${f.nearest}) wants ${f.failed}` : 'no rule translates ICMP';
+  const why = `no rule translates ICMP${f.failed ? ` (the one for this Service, ${f.nearest}, wants ${f.failed})` : ''}`;
   const end = f.error
     ? `${f.from} answered: ${f.error}`
     : f.left
-      ? `it left by ${f.out} for an address no host has`
+      ? `the packet left by ${f.out} unchanged, for an address no host has`
       : f.out
         ? `it was sent to ${f.out} unchanged`
         : 'it stayed as it was';

@@ -145,7 +145,9 @@ function mark(hop: Hop, context: ExplainContext): string | undefined {
 
 function postrouting(hop: Hop): string | undefined {
   const last = hop.chain === 'KUBE-POSTROUTING' || hop.chain === 'masquerading';
-  return last && hop.verdict === 'RETURN' && hop.event === 'rule' ? 'not marked: the source stays' : undefined;
+  return last && hop.verdict === 'RETURN' && hop.event === 'rule'
+    ? 'not marked: kube-proxy leaves the source'
+    : undefined;
 }
 
 function forwarding(hop: Hop): string | undefined {

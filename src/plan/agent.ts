@@ -16,9 +16,13 @@ export interface AgentOrder {
   log: LogSource;
   /** `NAMESPACE/NAME`: of a very long listing, only its own chains are wanted. */
   service?: string;
+  /** `HOST:PORT` where kube-proxy answers on the node (--metrics-bind-address); left out where there is none. */
+  proxy?: string;
   /** Addresses the probes ask: the node tells how it would route to them. */
   targets: string[];
 }
+
+export const KUBE_PROXY = '127.0.0.1:10249';
 
 /** Trace lines of one source before it is cut off. */
 const BUDGET = 20_000;
@@ -36,6 +40,7 @@ export function agentEnvironment(order: AgentOrder): Record<string, string> {
     TS_BUDGET: String(BUDGET),
     TS_PODS: scope.podIps.join(' '),
     ...(order.service === undefined ? {} : { TS_SERVICE: order.service }),
+    ...(order.proxy === undefined ? {} : { TS_PROXY: order.proxy }),
     TS_TARGETS: order.targets.join(' '),
   };
 }

@@ -2,7 +2,7 @@
 import { hostPort } from '../ip.ts';
 import type { Hop, Journey, Rewrite } from '../model.ts';
 import { conditionsOf, groupHops, type HopGroup, rewritesBefore, tells } from './segments.ts';
-import { type Style, shorten, wrap } from './style.ts';
+import { plural, type Style, shorten, wrap } from './style.ts';
 
 const HOOK = 12;
 const NUMBER = 3;
@@ -146,7 +146,7 @@ function chainName(chain: string, width: number): string {
 
 function hopTexts(hop: Hop, journey: Journey, room: number): string[] {
   if (hop.event === 'return')
-    return [hop.rule === undefined ? 'no rule matched' : `${hop.rule - 1} rules, none matched`];
+    return [hop.rule === undefined ? 'no rule matched' : `${plural(hop.rule - 1, 'rule')}, none matched`];
   if (hop.event === 'policy') return [`policy ${hop.verdict ?? ''}`];
   const conditions = conditionsOf(hop);
   // To what stands in the next line, as a rewrite.

@@ -1,5 +1,6 @@
 /** One question to a node, without a trace: an agent pod, a role of its script, its answer, and the pod is gone again. */
 import { type AgentOutput, newAgentOutput, readAgentLine } from '../parse/agent-output.ts';
+import { KUBE_PROXY } from '../plan/agent.ts';
 import { AGENT_COMMAND, AGENT_CONTAINER, agentName, agentPod, type ImageOrder } from '../plan/pods.ts';
 import type { Cluster } from '../ports.ts';
 import type { Undo } from '../undo.ts';
@@ -47,7 +48,7 @@ export async function askNode(
   const ref = { namespace, pod: name, container: AGENT_CONTAINER };
   await waitUntilRunning(cluster, ref, startTimeoutMs, signal);
   const output = newAgentOutput();
-  const env = { TS_ROLE: role, TS_RUN: about, TS_METHOD: 'auto', TS_NFT: 'yes', TS_LOG: 'auto' };
+  const env = { TS_ROLE: role, TS_RUN: about, TS_METHOD: 'auto', TS_NFT: 'yes', TS_LOG: 'auto', TS_PROXY: KUBE_PROXY };
   const line = (text: string) => readAgentLine(output, text);
   await cluster.shell(ref).start(AGENT_COMMAND, line, { env, timeoutMs: ANSWER_MS, signal }).done;
   return output;
