@@ -65,7 +65,10 @@ function byConnection(reconstruction: Reconstruction): Map<Connection, Traced[]>
 
 function isRelevant(connection: Connection, context: ExplainContext): boolean {
   const { podIps } = context;
-  return podIps.length === 0 || podIps.includes(connection.original.src) || podIps.includes(connection.original.dst);
+  const { original, endpoint } = connection;
+  // A pod behind a Service is spoken to under the Service's address.
+  const ends = [original.src, original.dst, endpoint?.address];
+  return podIps.length === 0 || ends.some(end => end !== undefined && podIps.includes(end));
 }
 
 function sameProbe(a: Probe, b: Probe): boolean {

@@ -163,13 +163,13 @@ const ROWS: Row[] = [
     kind: 'PingNotTranslated',
     what: 'iptables',
     report: legacy('web-ping'),
-    says: /got no reply, as expected here: the nearest rule \(KUBE-SERVICES rule 2\) wants -p tcp, --dport 80; it left by eth0/,
+    says: /got no reply, as expected here: no rule translates ICMP \(the one for this Service, KUBE-SERVICES rule 2, wants -p tcp, --dport 80\); the packet left by eth0/,
   },
   {
     kind: 'PingNotTranslated',
     what: 'iptables-nft',
     report: nft('web-ping'),
-    says: /KUBE-SERVICES rule 5\) wants -p tcp, --dport 80/,
+    says: /KUBE-SERVICES rule 5, wants -p tcp, --dport 80\)/,
   },
   {
     kind: 'PingNotTranslated',
@@ -485,9 +485,9 @@ const ROWS: Row[] = [
 
   {
     kind: 'OnlyFirstPacketHitsNat',
-    what: 'four more',
+    what: 'others came behind it',
     report: legacy('web-curl'),
-    says: /only the first packet \(SYN\) asked the nat rules; 4 more/,
+    says: /only the first packet \(SYN\) asked the nat rules; the connection's later ones followed/,
   },
 
   {

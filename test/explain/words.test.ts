@@ -55,7 +55,7 @@ describe('meanings', () => {
       'not masqueraded',
       () => explained('legacy', 'web-curl'),
       'nat KUBE-POSTROUTING rule1',
-      /^not marked: the source stays$/,
+      /^not marked: kube-proxy leaves the source$/,
     ],
     [
       'will be masqueraded, and why',
