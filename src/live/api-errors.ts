@@ -4,7 +4,7 @@ import { ApiError, TraceError } from '../errors.ts';
 /** An answer that is not 2xx: a Kubernetes Status, or whatever a proxy in between has to say. */
 export function apiErrorOf(status: number, body: string, what: string): ApiError {
   const { message, reason } = readStatus(body);
-  const said = message ?? (body.trim().split('\n')[0]?.slice(0, 200) || `HTTP ${status}`);
+  const said = message ?? (wordsOf(body) || `HTTP ${status}`);
   if (status === 401)
     return new ApiError(
       401,
@@ -27,6 +27,13 @@ export function apiErrorOf(status: number, body: string, what: string): ApiError
       'The answer is not from Kubernetes: is a proxy or a login page in between?',
     );
   return new ApiError(status, reason, `from the API server (${reason}): ${said}`, remedyOf(status));
+}
+
+/** Of a page made for a browser, its title is what it says. */
+function wordsOf(body: string): string {
+  const title = /<title[^>]*>([^<]*)/i.exec(body)?.[1]?.trim();
+  const first = body.trim().split('\n')[0]?.slice(0, 200) ?? '';
+  return first.startsWith('<') ? `a web page${title ? `, ${JSON.stringify(title.slice(0, 200))}` : ''}` : first;
 }
 
 function remedyOf(status: number): string | undefined {

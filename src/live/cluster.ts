@@ -3,7 +3,7 @@ import type { Cluster } from '../ports.ts';
 import type { PluginDeps } from './credentials.ts';
 import { podShell } from './exec.ts';
 import { type Environment, type KubeFlags, loadConnection } from './kubeconfig.ts';
-import { proxyFor } from './proxy.ts';
+import { checkProxy, proxyFor } from './proxy.ts';
 import { openTransport } from './transport.ts';
 
 export interface ClusterDeps extends PluginDeps {
@@ -13,7 +13,8 @@ export interface ClusterDeps extends PluginDeps {
 /** @throws TraceError(usage) where the kubeconfig cannot be used; nothing is sent yet */
 export function openCluster(flags: KubeFlags, timeoutMs: number, deps: ClusterDeps): Cluster {
   const connection = loadConnection(flags, deps.env);
-  connection.proxyUrl ??= proxyFor(connection.server, deps.env);
+  const proxy = connection.proxyUrl ?? proxyFor(connection.server, deps.env);
+  if (proxy !== undefined) connection.proxyUrl = checkProxy(proxy);
   const transport = openTransport(connection, timeoutMs, deps);
   return {
     context: connection.context,

@@ -3,6 +3,7 @@
  * runs them for every request, without it, and swallows what a device-code login has to say.
  */
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { TraceError } from '../errors.ts';
 import type { Connection, ExecPlugin } from './kubeconfig.ts';
 
@@ -16,6 +17,8 @@ export interface PluginDeps {
   env: Record<string, string | undefined>;
   /** A person sits at the terminal: the plugin may ask. */
   interactive: boolean;
+  /** How long a plugin may take; somebody may have to type a code at another place. */
+  pluginTimeoutMs?: number;
 }
 
 const TIMEOUT_MS = 120_000;
@@ -23,6 +26,7 @@ const MOST_OUTPUT = 1024 * 1024;
 
 /** @throws TraceError(usage) where the plugin is missing, fails, or says nothing that helps */
 export async function runPlugin(plugin: ExecPlugin, connection: Connection, deps: PluginDeps): Promise<Credential> {
+  if (plugin.command === '') throw pluginError(plugin, 'the kubeconfig names no command');
   const asks = plugin.interactiveMode !== 'Never' && deps.interactive;
   if (plugin.interactiveMode === 'Always' && !asks)
     throw new TraceError(
@@ -38,33 +42,54 @@ function outputOf(plugin: ExecPlugin, connection: Connection, deps: PluginDeps, 
   const child = spawn(plugin.command, plugin.args, {
     env: { ...deps.env, ...plugin.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) },
     stdio: [asks ? 'inherit' : 'ignore', 'pipe', 'inherit'],
-    timeout: TIMEOUT_MS,
   });
   let output = '';
   child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
     if (output.length < MOST_OUTPUT) output += chunk;
   });
+  const { pluginTimeoutMs = TIMEOUT_MS } = deps;
   return new Promise((resolve, reject) => {
-    child.once('error', error => reject(pluginError(plugin, error.message)));
+    // What it started may outlive it and hold its output open: that is not waited for.
+    const late = setTimeout(() => {
+      child.kill('SIGKILL');
+      child.stdout?.destroy();
+      reject(pluginError(plugin, `it took longer than ${pluginTimeoutMs / 1000} s`));
+    }, pluginTimeoutMs);
+    child.once('error', error => reject(pluginError(plugin, whyNotStarted(error))));
     child.once('close', (code, signal) => {
       if (code === 0) resolve(output);
-      else if (signal !== null)
-        reject(pluginError(plugin, `it was ended after ${TIMEOUT_MS / 1000} s or by ${signal}`));
-      else reject(pluginError(plugin, `it ended with code ${code}`));
+      else reject(pluginError(plugin, signal === null ? `it ended with code ${code}` : `it was ended by ${signal}`));
     });
+    child.once('close', () => clearTimeout(late));
+    child.once('error', () => clearTimeout(late));
   });
+}
+
+function whyNotStarted({ code, message }: NodeJS.ErrnoException): string {
+  if (code === 'ENOENT') return 'there is no such program';
+  return code === 'EACCES' ? 'it may not be run' : message;
 }
 
 function specOf(plugin: ExecPlugin, connection: Connection, interactive: boolean): object {
   if (!plugin.provideClusterInfo) return { interactive };
   const cluster = {
     server: connection.server,
-    'certificate-authority-data': connection.caData,
+    'certificate-authority-data': connection.caData ?? dataOf(connection.caFile),
     'tls-server-name': connection.tlsServerName,
     'insecure-skip-tls-verify': connection.skipTlsVerify || undefined,
     'proxy-url': connection.proxyUrl,
+    config: connection.execConfig,
   };
   return { interactive, cluster };
+}
+
+function dataOf(file: string | undefined): string | undefined {
+  if (file === undefined) return undefined;
+  try {
+    return readFileSync(file).toString('base64');
+  } catch (error) {
+    throw new TraceError('usage', `the certificate authority ${file} cannot be read: ${(error as Error).message}`);
+  }
 }
 
 function pluginError(plugin: ExecPlugin, why: string): TraceError {

@@ -3,10 +3,9 @@
  * ~/.kube/config, else the service account of the pod we run in; the first file that names a thing wins) -> one connection.
  * client-node's own loader differs in each of these points.
  */
-import { readFileSync } from 'node:fs';
-import { delimiter, dirname, isAbsolute, join, resolve } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 import { TraceError } from '../errors.ts';
-import { parseYaml } from '../yaml.ts';
+import { isEmpty, isJson, type Json, type Merged, mergeFiles, type Named, readFile } from './kubeconfig-files.ts';
 
 /** kubectl's global flags, as given. */
 export interface KubeFlags {
@@ -55,6 +54,8 @@ export interface Connection {
   tlsServerName?: string;
   skipTlsVerify: boolean;
   proxyUrl?: string;
+  /** What the cluster has for credential plugins (its extension `client.authentication.k8s.io/exec`). */
+  execConfig?: unknown;
   userName: string;
   certFile?: string;
   certData?: string;
@@ -70,95 +71,21 @@ export interface Connection {
   impersonate?: { user: string; groups: string[]; uid?: string; extra: Record<string, string[]> };
 }
 
-type Json = Record<string, unknown>;
-
-interface Named {
-  value: Json;
-  /** The folder relative paths start from. */
-  folder: string;
-}
-
-interface Merged {
-  files: string[];
-  clusters: Map<string, Named>;
-  users: Map<string, Named>;
-  contexts: Map<string, Named>;
-  currentContext?: string;
-}
-
 /** @throws TraceError(usage) where no file can be used, or the context names what is not there */
 export function loadConnection(flags: KubeFlags, env: Environment): Connection {
   const merged = mergeFiles(flags, env);
-  if (merged.files.length === 0 && flags.server === undefined) {
+  if (isEmpty(merged) && flags.server === undefined) {
     const inside = insideCluster(flags, env);
     if (inside) return inside;
+  }
+  if (merged.files.length === 0 && flags.server === undefined) {
     throw new TraceError(
       'usage',
-      `there is no kubeconfig: ${flags.kubeconfig ?? env.KUBECONFIG ?? '~/.kube/config'} does not exist`,
+      `there is no kubeconfig: ${flags.kubeconfig || env.KUBECONFIG || '~/.kube/config'} does not exist`,
       'Name one with --kubeconfig or $KUBECONFIG, or try the tool without a cluster: kubectl trace-svc lab',
     );
   }
   return connectionOf(merged, flags);
-}
-
-function mergeFiles(flags: KubeFlags, env: Environment): Merged {
-  const merged: Merged = { files: [], clusters: new Map(), users: new Map(), contexts: new Map() };
-  const home = env.HOME ?? env.USERPROFILE ?? '';
-  const explicit = flags.kubeconfig !== undefined;
-  const listed = explicit ? [flags.kubeconfig as string] : (env.KUBECONFIG ?? '').split(delimiter).filter(Boolean);
-  const paths = listed.length > 0 ? listed : [join(home, '.kube', 'config')];
-  for (const path of new Set(paths)) mergeFile(path, explicit, merged);
-  return merged;
-}
-
-function mergeFile(path: string, mustExist: boolean, merged: Merged): void {
-  const text = readFile(path, mustExist);
-  if (text === undefined) return;
-  merged.files.push(path);
-  const config = parseFile(path, text);
-  const folder = dirname(resolve(path));
-  mergeList(config.clusters, 'cluster', folder, merged.clusters);
-  mergeList(config.users, 'user', folder, merged.users);
-  mergeList(config.contexts, 'context', folder, merged.contexts);
-  const current = config['current-context'];
-  if (merged.currentContext === undefined && typeof current === 'string' && current !== '')
-    merged.currentContext = current;
-}
-
-function readFile(path: string, mustExist: boolean): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' && !mustExist) return undefined;
-    const why = { ENOENT: 'it does not exist', EACCES: 'you may not read it', EISDIR: 'it is a directory' }[code ?? ''];
-    throw new TraceError('usage', `kubeconfig ${path} cannot be read: ${why ?? (error as Error).message}`);
-  }
-}
-
-function parseFile(path: string, text: string): Json {
-  let value: unknown;
-  try {
-    value = parseYaml(text);
-  } catch (error) {
-    const why = (error as Error).message.split('\n')[0];
-    throw new TraceError('usage', `kubeconfig ${path} is no YAML: ${why}`);
-  }
-  if (value === null || value === undefined) return {};
-  if (!isJson(value)) throw new TraceError('usage', `kubeconfig ${path} is no kubeconfig: it holds no mapping`);
-  return value;
-}
-
-function mergeList(list: unknown, key: string, folder: string, into: Map<string, Named>): void {
-  if (!Array.isArray(list)) return;
-  for (const item of list) {
-    if (!isJson(item) || typeof item.name !== 'string' || into.has(item.name)) continue;
-    into.set(item.name, { value: isJson(item[key]) ? item[key] : {}, folder });
-  }
-}
-
-function isJson(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function text(value: unknown): string | undefined {
@@ -180,13 +107,26 @@ function connectionOf(merged: Merged, flags: KubeFlags): Connection {
   const connection: Connection = {
     context: context.name,
     namespace: flags.namespace ?? text(context.value.namespace) ?? 'default',
-    server: server.includes('://') ? server : `https://${server}`,
+    server,
     skipTlsVerify: flags.insecureSkipTlsVerify ?? cluster.value['insecure-skip-tls-verify'] === true,
     userName: userName ?? '',
   };
   addCluster(connection, cluster, flags);
   addUser(connection, user, flags);
+  connection.server = serverOf(connection);
   return connection;
+}
+
+/** client-go rest.DefaultServerURL: without a scheme it is https only where something of TLS is configured. */
+function serverOf({ server, caFile, caData, certFile, certData, skipTlsVerify }: Connection): string {
+  const secure = skipTlsVerify || [caFile, caData, certFile, certData].some(one => one !== undefined);
+  const url = server.includes('://') ? server : `${secure ? 'https' : 'http'}://${server}`;
+  if (/^https?:\/\//.test(url) && URL.canParse(url)) return url;
+  throw new TraceError(
+    'usage',
+    `the server ${JSON.stringify(server)} is no address of an API server`,
+    'For example https://10.0.0.1:6443',
+  );
 }
 
 function contextOf(merged: Merged, flags: KubeFlags): { name: string } & Named {
@@ -243,6 +183,8 @@ function addCluster(connection: Connection, { value, folder }: Named, flags: Kub
   set(connection, 'caFile', fileOf(flags.certificateAuthority, value['certificate-authority'], folder));
   set(connection, 'tlsServerName', flags.tlsServerName ?? text(value['tls-server-name']));
   set(connection, 'proxyUrl', text(value['proxy-url']));
+  const extensions = Array.isArray(value.extensions) ? value.extensions.filter(isJson) : [];
+  set(connection, 'execConfig', extensions.find(({ name }) => name === 'client.authentication.k8s.io/exec')?.extension);
 }
 
 function addUser(connection: Connection, { value, folder }: Named, flags: KubeFlags): void {
@@ -255,13 +197,18 @@ function addUser(connection: Connection, { value, folder }: Named, flags: KubeFl
   set(connection, 'keyData', flags.clientKey === undefined ? text(value['client-key-data']) : undefined);
   set(connection, 'keyFile', fileOf(flags.clientKey, value['client-key'], folder));
   set(connection, 'token', flags.token ?? text(value.token));
+  if (flags.token === undefined) addOtherWays(connection, value, folder);
+  addImpersonation(connection, value, flags);
+}
+
+/** Ways to say who one is that a token on the command line takes the place of. */
+function addOtherWays(connection: Connection, value: Json, folder: string): void {
   // client-go: where both are there, the file is read and the token is what it falls back to.
-  if (flags.token === undefined) set(connection, 'tokenFile', fileOf(undefined, value.tokenFile, folder));
+  set(connection, 'tokenFile', fileOf(undefined, value.tokenFile, folder));
   set(connection, 'username', text(value.username));
   set(connection, 'password', text(value.password));
-  if (flags.token === undefined && isJson(value.exec)) connection.exec = execPlugin(value.exec, folder);
-  if (flags.token === undefined && isJson(value['auth-provider'])) connection.authProvider = value['auth-provider'];
-  addImpersonation(connection, value, flags);
+  if (isJson(value.exec)) connection.exec = execPlugin(value.exec, folder);
+  if (isJson(value['auth-provider'])) connection.authProvider = value['auth-provider'];
 }
 
 /** A flag's path starts from where we are, a file's own from where the file is. */
@@ -307,7 +254,7 @@ const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /** The service account of the pod we run in (client-go rest.InClusterConfig). */
 function insideCluster(flags: KubeFlags, env: Environment): Connection | undefined {
-  if (!env.KUBERNETES_SERVICE_HOST || !env.KUBERNETES_SERVICE_PORT || flags.kubeconfig !== undefined) return undefined;
+  if (!env.KUBERNETES_SERVICE_HOST || !env.KUBERNETES_SERVICE_PORT || flags.kubeconfig) return undefined;
   const host = env.KUBERNETES_SERVICE_HOST.includes(':')
     ? `[${env.KUBERNETES_SERVICE_HOST}]`
     : env.KUBERNETES_SERVICE_HOST;

@@ -1,5 +1,6 @@
 /** Which proxy a request goes through, by HTTPS_PROXY, HTTP_PROXY and NO_PROXY (golang.org/x/net/http/httpproxy). */
 import { isIP } from 'node:net';
+import { TraceError } from '../errors.ts';
 import { inCidr } from '../ip.ts';
 
 /** @returns undefined where the server is reached directly */
@@ -13,7 +14,7 @@ export function proxyFor(server: string, env: Record<string, string | undefined>
 
 function isExcepted(url: URL, list: string): boolean {
   const host = url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
-  if (host === 'localhost' || host === '::1' || host.startsWith('127.')) return true;
+  if (host === 'localhost' || host === '::1' || inCidr(host, '127.0.0.0/8') === true) return true;
   const port = url.port || (url.protocol === 'https:' ? '443' : '80');
   return list
     .split(',')
@@ -23,11 +24,31 @@ function isExcepted(url: URL, list: string): boolean {
 
 function covers(entry: string, host: string, port: string): boolean {
   if (entry === '*') return true;
-  if (entry.includes('/')) return isIP(host) !== 0 && inCidr(host, entry) === true;
-  const [, name = entry, wanted] = /^(.*?)(?::(\d+))?$/.exec(isIP(entry) === 6 ? '' : entry) ?? [];
-  if (wanted !== undefined && wanted !== port) return false;
-  const plain = name === '' ? entry : name;
-  if (plain.startsWith('*.')) return host.endsWith(plain.slice(1));
-  if (plain.startsWith('.')) return host.endsWith(plain);
-  return host === plain || (isIP(plain) === 0 && host.endsWith(`.${plain}`));
+  const { name, wanted } = split(entry);
+  if (name === '' || (wanted !== undefined && wanted !== port)) return false;
+  // One address and a network of them, however they are spelt.
+  if (isIP(name.split('/')[0] as string) !== 0) return isIP(host) !== 0 && inCidr(host, name) === true;
+  if (name.startsWith('*.')) return host.endsWith(name.slice(1));
+  return host.endsWith(name.startsWith('.') ? name : `.${name}`) || host === name;
+}
+
+/** `NAME:PORT`, `[IPV6]:PORT`, or either without the port. */
+function split(entry: string): { name: string; wanted?: string } {
+  const bare = isIP(entry) === 6 || entry.includes('/');
+  const [, name = entry, wanted] = bare ? [] : (/^(.*?)(?::(\d+))?$/.exec(entry) ?? []);
+  const plain = name.replace(/^\[(.*)\]$/, '$1');
+  return wanted === undefined ? { name: plain } : { name: plain, wanted };
+}
+
+const SCHEMES = ['http:', 'https:', 'socks5:', 'socks5h:'];
+
+/** @throws TraceError(usage) for what cannot be a proxy; the message has no password of it */
+export function checkProxy(proxy: string): string {
+  const url = URL.canParse(proxy) ? new URL(proxy) : undefined;
+  if (url !== undefined && SCHEMES.includes(url.protocol) && url.hostname !== '') return proxy;
+  throw new TraceError(
+    'usage',
+    `the proxy ${JSON.stringify(proxy.replace(/\/\/[^@/]*@/, '//'))} cannot be used`,
+    'It is of the form http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT.',
+  );
 }

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
+import { setTimeout as pause } from 'node:timers/promises';
 import { KubeConfig } from '@kubernetes/client-node';
 import { ApiError, TraceError } from '../errors.ts';
 import { apiErrorOf, networkError } from './api-errors.ts';
@@ -20,10 +21,14 @@ export interface SendOptions {
 
 export interface Transport {
   readonly server: string;
+  /** The server as errors name it, with the proxy before it. */
+  readonly where: string;
   /** The answer's JSON. @throws ApiError for every other answer than 2xx, and for none */
   send(method: string, path: string, options?: SendOptions): Promise<unknown>;
   /** What `ws` needs to speak to the same server as the same user. */
   socketOptions(): Promise<{ agent: http.Agent; headers: http.OutgoingHttpHeaders }>;
+  /** After an answer 401: is there another credential to be had? The next request asks for it. */
+  renew(): boolean;
   close(): void;
 }
 
@@ -32,34 +37,86 @@ type Authenticated = https.RequestOptions & { agent: http.Agent; headers: http.O
 
 const MOST_BODY = 256 * 1024 * 1024;
 
+/** An error, and what it tells about asking again. */
+type Failure = ApiError & { retryAfterMs?: number; stale?: boolean };
+
+/** A busy server says when to come back; for so long, and so often, it is done. */
+const LONGEST_PAUSE_MS = 5000;
+const MOST_TRIES = 5;
+
 export function openTransport(connection: Connection, timeoutMs: number, deps: PluginDeps): Transport {
-  let authenticated: Promise<Authenticated> | undefined;
-  const authentication = () => {
-    authenticated ??= authenticate(connection, deps);
-    return authenticated;
-  };
-  const once = async (method: string, path: string, options: SendOptions) =>
-    exchange(connection.server, method, path, { timeoutMs, ...options }, await authentication());
+  const where = describeServer(connection);
+  const session = createAuthentication(connection, deps);
   return {
     server: connection.server,
+    where,
     async send(method, path, options = {}) {
-      try {
-        return await once(method, path, options);
-      } catch (error) {
-        // A credential may end in the middle of a run; the plugin is asked for another one, once.
-        if (!(error instanceof ApiError) || error.status !== 401 || !connection.exec) throw error;
-        authenticated = undefined;
-        return once(method, path, options);
+      for (let tries = 1; ; tries++) {
+        const used = session.current();
+        try {
+          return await exchange(connection.server, where, method, path, { timeoutMs, ...options }, await used);
+        } catch (error) {
+          if (isUnknown(error) && tries === 1 && session.renew(used)) continue;
+          if (!(error instanceof ApiError) || !(await mayAskAgain(error, method, tries, options.signal))) throw error;
+        }
       }
     },
     async socketOptions() {
-      const { agent, headers } = await authentication();
+      const { agent, headers } = await session.current();
       return { agent, headers };
     },
+    renew: () => session.renew(session.current()),
+    close: session.close,
+  };
+}
+
+/** A credential may end in the middle of a run; its source is asked for another one. */
+function isUnknown(error: unknown): boolean {
+  return error instanceof ApiError && error.status === 401;
+}
+
+/** Who we are to the server, asked for once, and again only when it was not accepted. */
+function createAuthentication(connection: Connection, deps: PluginDeps) {
+  const made: Promise<Authenticated>[] = [];
+  let authenticated: Promise<Authenticated> | undefined;
+  return {
+    current() {
+      if (authenticated === undefined) {
+        authenticated = authenticate(connection, deps);
+        made.push(authenticated);
+      }
+      return authenticated;
+    },
+    /** Of several that were refused at the same time, only the first one asks for another credential. */
+    renew(used: Promise<Authenticated>): boolean {
+      if (connection.exec === undefined && connection.tokenFile === undefined) return false;
+      if (authenticated === used) authenticated = undefined;
+      return true;
+    },
     close() {
-      authenticated?.then(({ agent }) => agent.destroy()).catch(() => {});
+      for (const one of made) one.then(({ agent }) => agent.destroy()).catch(() => {});
     },
   };
+}
+
+async function mayAskAgain(
+  { retryAfterMs, stale }: Failure,
+  method: string,
+  tries: number,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  // A connection that was kept open and is found closed: nothing was answered, but something may have been done.
+  if (stale) return tries === 1 && (method === 'GET' || method === 'DELETE');
+  if (retryAfterMs === undefined || tries >= MOST_TRIES) return false;
+  await pause(Math.min(retryAfterMs, LONGEST_PAUSE_MS), undefined, signal ? { signal } : {}).catch(() => {});
+  return signal?.aborted !== true;
+}
+
+/** As an error names it: with the proxy in between, without that one's password. */
+function describeServer({ server, proxyUrl }: Connection): string {
+  if (proxyUrl === undefined) return server;
+  const { protocol, host } = new URL(proxyUrl);
+  return `${server} (through the proxy ${protocol}//${host})`;
 }
 
 async function authenticate(connection: Connection, deps: PluginDeps): Promise<Authenticated> {
@@ -143,6 +200,7 @@ function impersonation({ impersonate }: Connection): http.OutgoingHttpHeaders {
 
 function exchange(
   server: string,
+  where: string,
   method: string,
   path: string,
   options: SendOptions & { timeoutMs: number },
@@ -164,25 +222,30 @@ function exchange(
     },
   });
   const what = `${method} ${url.pathname}`;
+  let answered = false;
+  const give = (error: NodeJS.ErrnoException) => {
+    const stale = isClosed(error) && request.reusedSocket && !answered;
+    reject(Object.assign(networkError(error, where, options.timeoutMs), { stale }));
+    request.destroy();
+  };
   const late = setTimeout(
-    () => request.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' })),
+    () => give(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' })),
     options.timeoutMs,
   );
-  const abort = () => request.destroy(Object.assign(new Error('interrupted'), { code: 'ABORT' }));
+  const abort = () => give(Object.assign(new Error('interrupted'), { code: 'ABORT' }));
   options.signal?.addEventListener('abort', abort, { once: true });
   if (options.signal?.aborted) abort();
-  const fail = (error: NodeJS.ErrnoException) => reject(networkError(error, server, options.timeoutMs));
-  request.once('error', fail);
+  request.on('error', give);
   request.once('response', response => {
+    answered = true;
     const chunks: Buffer[] = [];
     let length = 0;
     response.on('data', (chunk: Buffer) => {
       length += chunk.length;
-      if (length > MOST_BODY) request.destroy(new Error(`the answer to ${what} is longer than ${MOST_BODY} bytes`));
+      if (length > MOST_BODY) give(new Error(`the answer to ${what} is longer than ${MOST_BODY} bytes`));
       else chunks.push(chunk);
     });
-    response.once('error', fail);
-    response.once('aborted', () => fail(new Error('the connection was cut in the middle of an answer')));
+    response.on('error', () => give(new Error('the connection was cut in the middle of an answer')));
     response.once('end', () => settle(response, Buffer.concat(chunks).toString('utf8'), what, resolve, reject));
   });
   request.end(body);
@@ -190,6 +253,11 @@ function exchange(
     clearTimeout(late);
     options.signal?.removeEventListener('abort', abort);
   });
+}
+
+/** Of a connection that had been kept open, it may mean no more than that its time was over. */
+function isClosed({ code }: NodeJS.ErrnoException): boolean {
+  return code === 'ECONNRESET' || code === 'EPIPE';
 }
 
 function settle(
@@ -200,7 +268,9 @@ function settle(
   reject: (error: unknown) => void,
 ): void {
   if (statusCode < 200 || statusCode > 299) {
-    reject(apiErrorOf(statusCode, body, what));
+    const seconds = Number(headers['retry-after'] ?? Number.NaN);
+    const again = seconds >= 0 ? { retryAfterMs: seconds * 1000 } : {};
+    reject(Object.assign(apiErrorOf(statusCode, body, what), again));
     return;
   }
   try {

@@ -28,6 +28,17 @@ export function fromRights(namespace: string): Right[] {
   ];
 }
 
+/** What a run reads before it makes anything. */
+export const rights = {
+  service: (namespace: string): Right => ({ verb: 'get', resource: 'services', namespace }),
+  slices: (namespace: string): Right => ({
+    verb: 'list',
+    resource: 'endpointslices',
+    group: 'discovery.k8s.io',
+    namespace,
+  }),
+};
+
 /** `create pods/exec in namespace default`. */
 export function rightText({ verb, resource, subresource, namespace }: Right): string {
   const what = subresource === undefined ? resource : `${resource}/${subresource}`;
@@ -64,7 +75,16 @@ export async function requireRights(cluster: Cluster, rights: Right[], signal: A
   const allowed = await Promise.all(distinct.map(right => isAllowed(cluster, right, signal)));
   const missing = distinct.filter((_, i) => allowed[i] === false).map(rightText);
   if (missing.length === 0) return;
-  throw new TraceError(
+  throw withoutRights(missing);
+}
+
+/** @throws TraceError(refused) where the API server said that the right is missing, and the error itself where it said something else */
+export function refuseWithout(right: Right, error: unknown): never {
+  throw error instanceof ApiError && error.status === 403 ? withoutRights([rightText(right)]) : error;
+}
+
+function withoutRights(missing: string[]): TraceError {
+  return new TraceError(
     'refused',
     `you may not ${missing.join(', nor ')}`,
     'Ask for the rights in docs/rbac.md (plugin/rbac.yaml), or use a namespace where you have them: -n, --agent-namespace.',

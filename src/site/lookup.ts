@@ -3,6 +3,7 @@ import { ApiError, TraceError } from '../errors.ts';
 import { emptyObjects, readObjects } from '../kube/objects.ts';
 import type { KubeObjects } from '../model.ts';
 import type { Cluster } from '../ports.ts';
+import { refuseWithout, rights } from './access.ts';
 import { type NodeState, readNodes } from './nodes.ts';
 import { paths } from './paths.ts';
 
@@ -24,7 +25,7 @@ export async function lookUp(
   const get = (path: string) => cluster.send('GET', path, { signal });
   const [found, slices, nodes, security] = await Promise.all([
     get(paths.service(namespace, service)).catch(error => notFound(error, cluster, namespace, service)),
-    get(paths.slices(namespace, service)),
+    get(paths.slices(namespace, service)).catch(error => refuseWithout(rights.slices(namespace), error)),
     get(paths.nodes()).catch(unlessForbidden),
     Promise.all([...new Set(namespaces)].map(async name => [name, await levelOf(get, name)] as const)),
   ]);
@@ -64,7 +65,7 @@ function unlessForbidden(error: unknown): undefined {
 
 /** A Service in a namespace that is not there is worth another word than one that is missing. */
 async function notFound(error: unknown, cluster: Cluster, namespace: string, service: string): Promise<never> {
-  if (!(error instanceof ApiError) || error.status !== 404) throw error;
+  if (!(error instanceof ApiError) || error.status !== 404) return refuseWithout(rights.service(namespace), error);
   const there = await cluster.send('GET', paths.namespace(namespace)).then(
     () => true,
     reason => !(reason instanceof ApiError && reason.status === 404),

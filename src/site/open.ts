@@ -16,7 +16,16 @@ import {
 import type { Cluster, PodRef, Shell, Site } from '../ports.ts';
 import type { Undo } from '../undo.ts';
 import { paths } from './paths.ts';
-import { createPod, deletePod, type PodState, pause, podState, waitUntilGone, waitUntilRunning } from './pods.ts';
+import {
+  createPod,
+  deletePod,
+  isGone,
+  type PodState,
+  pause,
+  podState,
+  waitUntilGone,
+  waitUntilRunning,
+} from './pods.ts';
 
 export interface OpenOrder {
   run: string;
@@ -42,11 +51,12 @@ export interface OpenSite extends Site {
 
 /** @throws TraceError where a pod is refused, does not start, or is taken away */
 export async function openSite(cluster: Cluster, order: OpenOrder, undo: Undo, signal: AbortSignal): Promise<OpenSite> {
-  const end = { settled: false };
+  // Nothing of ours is on the node before the agent's script runs.
+  const end = { settled: true };
   const [probe, agent] = await startBoth(cluster, order, end, undo, signal);
   const nodeName = probe.state.node ?? agent.node ?? '';
   return Object.assign(end, {
-    node: cluster.shell(agentRef(order)),
+    node: watched(cluster.shell(agentRef(order)), end),
     pod: cluster.shell(probe.ref),
     nodeName,
     podName: probe.ref.pod,
@@ -61,6 +71,17 @@ export async function openSite(cluster: Cluster, order: OpenOrder, undo: Undo, s
         .done.catch(() => {});
     },
   });
+}
+
+/** From the moment a script of ours runs on the node, there may be something to take out. */
+function watched(shell: Shell, end: { settled: boolean }): Shell {
+  return {
+    ...shell,
+    start(argv, line, options) {
+      end.settled = false;
+      return shell.start(argv, line, options);
+    },
+  };
 }
 
 function agentRef({ run, agent }: OpenOrder): PodRef {
@@ -168,7 +189,14 @@ async function endContainer(cluster: Cluster, ref: PodRef): Promise<void> {
   const state = await podState(cluster, ref, signal).catch(() => undefined);
   if (!state?.running) return;
   await cluster.shell(ref).run(['sh', '-c', 'kill -TERM $(cat /tmp/.trace-svc-pid)'], { timeoutMs: 5000 });
-  while ((await podState(cluster, ref, signal)).running) await pause(100, signal);
+  try {
+    while ((await podState(cluster, ref, signal)).running) await pause(100, signal);
+  } catch (error) {
+    if (signal.aborted)
+      throw new TraceError('cleanup', 'it was told to end and still runs; it ends by itself at its deadline');
+    // With its pod it has ended as well.
+    if (!isGone(error)) throw error;
+  }
 }
 
 /** A pod to send from has to be there, to run, and to have a network of its own. */

@@ -88,15 +88,42 @@ function stuckOf(status: NonNullable<PodJson['status']>, own: ContainerStatus | 
   return undefined;
 }
 
-/** @throws TraceError(refused) where admission does not want it: Pod Security, a quota, a webhook */
+/**
+ * What was asked for is waited for, also when the run is interrupted: a request that is cut may still be carried out, and then
+ * behind the back of the one that deletes the pod.
+ * @throws TraceError(refused) where admission does not want it: Pod Security, a quota, a webhook
+ */
 export async function createPod(cluster: Cluster, manifest: Manifest, signal: AbortSignal): Promise<void> {
   const { name, namespace } = manifest.metadata;
+  if (signal.aborted) throw new TraceError('interrupted', 'interrupted');
   try {
-    await cluster.send('POST', paths.pods(namespace), { body: manifest, signal });
+    await cluster.send('POST', paths.pods(namespace), { body: manifest });
   } catch (error) {
     throw error instanceof ApiError ? refusalOf(error, name, namespace) : error;
   }
 }
+
+const REMEDIES: [RegExp, string][] = [
+  [
+    /PodSecurity/,
+    'Pod Security of that namespace forbids it. The agent needs a namespace of level privileged: --agent-namespace kube-system',
+  ],
+  [/quota/, 'A quota does not leave room for it there. Choose another namespace: -n, --agent-namespace.'],
+  [
+    /webhook/,
+    'An admission webhook of this cluster does not want it. Choose a namespace it leaves alone: -n, --agent-namespace.',
+  ],
+  [
+    /ValidatingAdmissionPolicy/,
+    'An admission policy of this cluster does not want it. Choose a namespace it leaves alone: -n, --agent-namespace.',
+  ],
+  [
+    /cannot create resource/,
+    'Ask for the rights in docs/rbac.md (plugin/rbac.yaml), or use a namespace where you have them: -n, --agent-namespace.',
+  ],
+];
+
+const OTHER_REMEDY = 'A rule of that namespace does not want it. Choose another one: -n, --agent-namespace.';
 
 function refusalOf(error: ApiError, name: string, namespace: string): TraceError {
   const said = error.message.replace(/^from the API server \(\w+\): /, '');
@@ -108,13 +135,7 @@ function refusalOf(error: ApiError, name: string, namespace: string): TraceError
     );
   if (error.status !== 403 && error.status !== 422 && error.status !== 400 && error.reason !== 'InternalError')
     return error;
-  const why = /PodSecurity/.test(said)
-    ? 'Pod Security of that namespace forbids it. The agent needs a namespace of level privileged: --agent-namespace kube-system'
-    : /exceeded quota/.test(said)
-      ? 'A quota is used up there. Choose another namespace: -n, --agent-namespace.'
-      : /webhook/.test(said)
-        ? 'An admission webhook of this cluster does not want it. Choose a namespace it leaves alone: -n, --agent-namespace.'
-        : 'docs/rbac.md lists the rights a run needs; kubectl trace-svc doctor checks them.';
+  const why = REMEDIES.find(([pattern]) => pattern.test(said))?.[1] ?? OTHER_REMEDY;
   return new TraceError('refused', `pod ${namespace}/${name} was refused: ${said}`, why, error);
 }
 
@@ -169,9 +190,15 @@ export async function podState(
     return readPodState(await cluster.send('GET', paths.pod(namespace, pod), { signal }), container);
   } catch (error) {
     if (error instanceof ApiError && error.status === 404)
-      throw new TraceError('api', `pod ${namespace}/${pod} was deleted by somebody else`, 'Run it again.');
+      throw new TraceError('api', `pod ${namespace}/${pod} was deleted by somebody else`, 'Run it again.', error);
     throw error;
   }
+}
+
+/** Is it an answer that the pod is not there any more? */
+export function isGone(error: unknown): boolean {
+  const answer = error instanceof TraceError && error.cause instanceof ApiError ? error.cause : error;
+  return answer instanceof ApiError && answer.status === 404;
 }
 
 /** Gone already is as good. @param graceSeconds what the pod's processes get to end in order */

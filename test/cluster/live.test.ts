@@ -225,7 +225,7 @@ describe('what is no Service to trace', () => {
       /did not start within 1 s: .*registry\.local\/not\/there:1/,
     ],
     ['web --agent-namespace nowhere', 2, /there is no namespace nowhere/],
-    ['web --as nobody', 1, /from the API server \(Forbidden\): .*services "web" is forbidden/],
+    ['web --as nobody', 4, /you may not get services in namespace shop/],
   ])('%s', async (words, code, message) => {
     const ended = await runPlugin(['-n', NAMESPACE, ...words.split(' ')], kubeconfig());
     expect(ended.stderr).toMatch(message);

@@ -15,10 +15,11 @@ export interface Ended {
   stderr: string;
 }
 
-/** Ends the program by a signal when its progress comes to a line that begins like this. */
+/** What happens to the program when its progress comes to a line that begins like this: a signal, or something around it. */
 export interface Interruption {
   at: string;
-  signal: NodeJS.Signals;
+  signal?: NodeJS.Signals;
+  act?: () => unknown;
 }
 
 export function runPlugin(args: string[], kubeconfig: string, interruption?: Interruption): Promise<Ended> {
@@ -27,16 +28,18 @@ export function runPlugin(args: string[], kubeconfig: string, interruption?: Int
     const child = spawn(process.execPath, [PLUGIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     let stdout = '';
     let stderr = '';
+    let acted: unknown;
     child.stdout.setEncoding('utf8').on('data', chunk => {
       stdout += chunk;
     });
     child.stderr.setEncoding('utf8').on('data', chunk => {
       stderr += chunk;
-      if (!interruption || child.killed || !new RegExp(`^${interruption.at}`, 'm').test(stderr)) return;
-      child.kill(interruption.signal);
+      if (!interruption || acted || !new RegExp(`^${interruption.at}`, 'm').test(stderr)) return;
+      acted = interruption.act?.() ?? true;
+      if (interruption.signal !== undefined) child.kill(interruption.signal);
     });
     child.once('error', reject);
-    child.once('close', code => resolve({ code, stdout, stderr }));
+    child.once('close', code => Promise.resolve(acted).then(() => resolve({ code, stdout, stderr }), reject));
   });
 }
 
