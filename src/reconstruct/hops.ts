@@ -3,7 +3,7 @@
  * before it. Where it cannot, something is missing, and a gap says what and how we know.
  * Model: net/ipv4/netfilter/ip_tables.c ipt_do_table(), net/netfilter/nf_tables_core.c nft_do_chain().
  */
-import type { Chain, Hop, PacketHeader, TraceEvent } from '../model.ts';
+import type { Chain, Hop, PacketHeader, Rule, TraceEvent } from '../model.ts';
 import { isNftText, type RuleBook } from '../rules/book.ts';
 import { type Effect, verdictText } from '../rules/effect.ts';
 import { evaluateRule, type PacketFacts } from '../rules/evaluate.ts';
@@ -78,9 +78,20 @@ class Walk {
   /** The first line is a user chain's. Without its base chain's own line the hook is read off the interfaces, and they may fit two. */
   private beginInside(first: TraceEvent): void {
     this.frames.push({ ...this.frame(first.point.chain), at: undefined });
+    if (this.tracesInside(first)) return;
     const hooks = this.segment.base === undefined && first.point.backend === 'legacy' ? possibleHooks(first) : [];
     const doubt = hooks.length > 1 ? `: by its interfaces it may have been called at ${hooks.join(' or at ')}` : '';
     this.gap(`the lines that led to chain ${first.point.chain} are missing${doubt}`);
+  }
+
+  /** The TRACE rule may itself stand in a user chain; from where that was called, no line can tell. */
+  private tracesInside(first: TraceEvent): boolean {
+    const rules = this.chainOf(first.point.chain)?.rules ?? [];
+    const found = rules.some(
+      rule => rule.target === 'TRACE' && evaluateRule(rule, this.facts(first), () => undefined).result !== false,
+    );
+    if (found) this.frames[0] = { ...(this.frames[0] as Frame), at: undefined };
+    return found;
   }
 
   event(event: TraceEvent): void {
@@ -160,13 +171,29 @@ class Walk {
     const { rules, at } = frame;
     if (!rules || at === undefined || !event) return undefined;
     const sets = this.setsOf(frame.chain);
-    for (const rule of rules.rules.slice(at, before === undefined ? undefined : before - 1)) {
+    const from = at === 0 ? this.tracedFrom(rules, before, event) : at;
+    for (const rule of rules.rules.slice(from, before === undefined ? undefined : before - 1)) {
       // ip_tables sets the mark after it has looked whether to log the line; nf_tables looks afterwards.
       if (rule.target === 'TRACE' && event.point.backend === 'legacy') continue;
       if (evaluateRule(rule, this.facts(event), sets).result === true)
         return `rule ${rule.number} of ${frame.chain} must have matched, but its line is missing: ${rule.text}`;
     }
     return undefined;
+  }
+
+  /**
+   * A TRACE rule need not be its chain's first, and those in front of it write no line. Its own line nf_tables writes,
+   * and ip_tables does not.
+   */
+  private tracedFrom({ rules }: Chain, before: number | undefined, event: TraceEvent): number {
+    const held = rules
+      .slice(0, before)
+      .filter(rule => rule.target === 'TRACE')
+      .map(rule => ({ rule, result: evaluateRule(rule, this.facts(event), () => undefined).result }))
+      .filter(({ result }) => result !== false);
+    const traces = held.find(({ result }) => result === true) ?? held.at(-1);
+    if (!traces) return 0;
+    return event.point.backend === 'legacy' ? traces.rule.number : traces.rule.number - 1;
   }
 
   private apply(event: TraceEvent, resolved: Resolved, frame: Frame): void {

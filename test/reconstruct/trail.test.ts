@@ -227,6 +227,36 @@ describe('what is missing is named', () => {
   });
 });
 
+describe('where the tracing rule is not the first of raw', () => {
+  const raw = (...rest: string[]) =>
+    `*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:cali-PREROUTING - [0:0]\n:TRACED - [0:0]\n-A PREROUTING -j cali-PREROUTING\n${rest.join('\n')}\nCOMMIT\n${SAVE}`;
+  const behind = linesWithout();
+  test.each<[string, string, string[]]>([
+    ['rules in front of it write no line', raw('-A PREROUTING -p tcp -j TRACE'), ['raw:PREROUTING:policy:3']],
+    [
+      'a TRACE rule for others does not explain it',
+      raw('-A PREROUTING -p udp -j TRACE'),
+      ['raw:PREROUTING:policy:3', 'must have matched'],
+    ],
+    [
+      'one in a user chain begins the trail there',
+      raw('-A PREROUTING -j TRACED', '-A TRACED -p tcp -j TRACE'),
+      ['raw:TRACED:return:2', 'raw:PREROUTING:policy:3'],
+    ],
+    [
+      'a user chain without one is begun by lost lines',
+      raw('-A PREROUTING -j TRACED', '-A TRACED -p udp -j TRACE'),
+      ['raw:TRACED:return:2', 'raw:PREROUTING:policy:3', 'the lines that led to chain TRACED are missing'],
+    ],
+  ])('%s', (_, save, points) => {
+    const lines = points.filter(point => point.startsWith('raw')).map(point => kernelLine(point, IN));
+    const missed = points.filter(point => !point.startsWith('raw'));
+    const gaps = gapsOf(only(reportOf([...lines, ...behind], save)));
+    if (missed.length === 0) expect(gaps).toEqual([]);
+    else expect(gaps.join()).toContain(missed[0]);
+  });
+});
+
 describe('the place of a gap', () => {
   const nat = [
     'PREROUTING:rule:1',
