@@ -29,7 +29,8 @@ export interface Case {
 }
 
 export function buildCases(reconstruction: Reconstruction, given: Probe[], context: ExplainContext): Case[] {
-  const relevant = reconstruction.connections.filter(connection => isRelevant(connection, context));
+  // Where the pod's addresses are known, only packets that had one of them on their way were kept at all.
+  const relevant = reconstruction.connections;
   const taken = new Set<Connection>();
   const packets = byConnection(reconstruction);
   const cases = given.map((probe, index): Case => {
@@ -61,14 +62,6 @@ function byConnection(reconstruction: Reconstruction): Map<Connection, Traced[]>
     else packets.set(traced.connection, [traced]);
   }
   return packets;
-}
-
-function isRelevant(connection: Connection, context: ExplainContext): boolean {
-  const { podIps } = context;
-  const { original, endpoint } = connection;
-  // A pod behind a Service is spoken to under the Service's address.
-  const ends = [original.src, original.dst, endpoint?.address];
-  return podIps.length === 0 || ends.some(end => end !== undefined && podIps.includes(end));
 }
 
 function sameProbe(a: Probe, b: Probe): boolean {
