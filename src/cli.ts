@@ -4,11 +4,12 @@ import { setMaxListeners } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { API_VERSION } from './capture.ts';
 import { CommanderError, createProgram, type Handlers } from './commands.ts';
 import { EXIT, exitCodeOf, TraceError } from './errors.ts';
 import { createFiles } from './live/files.ts';
 import type { Out } from './ports.ts';
-import { escapeText } from './render/escape.ts';
+import { escapeJson, escapeText } from './render/escape.ts';
 import { createStyle } from './render/style.ts';
 import { type Colour, parseExplain, parseLab } from './request.ts';
 import type { KubeRequest } from './request-live.ts';
@@ -43,7 +44,7 @@ async function main(argv: string[]): Promise<number> {
     await program.parseAsync(argv, { from: 'user' });
   } catch (error) {
     endProgress();
-    code = report(error);
+    code = report(error, argv);
   }
   endProgress();
   return signalled !== 0 && code !== EXIT.cleanupIncomplete ? signalled : code;
@@ -219,18 +220,38 @@ function wantsColour(colour: Colour): boolean {
   return process.stdout.isTTY === true && process.env.TERM !== 'dumb';
 }
 
-/** One line that says what failed, one that says what to do. */
-function report(error: unknown): number {
+/** One line that says what failed, one that says what to do; and where a document was asked for, a document. */
+function report(error: unknown, argv: string[]): number {
   if (error instanceof CommanderError) return reportUsage(error);
-  if (error instanceof TraceError) {
-    say(error.kind === 'interrupted' ? 'interrupted; cleaned up' : `error: ${error.message}`);
-    if (error.remedy !== undefined) say(`  ${error.remedy}`);
-    return exitCodeOf(error.kind);
-  }
-  say(`error: ${error instanceof Error ? error.message : String(error)}`);
-  say('  This is a fault of the program; please report it, with the command that led to it.');
-  if (process.env.KUBECTL_TRACE_SVC_DEBUG && error instanceof Error) say(error.stack ?? '');
-  return EXIT.error;
+  const known = error instanceof TraceError ? error : undefined;
+  const kind = known?.kind ?? 'internal';
+  const message = known?.message ?? (error instanceof Error ? error.message : String(error));
+  const remedy = known
+    ? known.remedy
+    : 'This is a fault of the program; please report it, with the command that led to it.';
+  say(kind === 'interrupted' ? 'interrupted; cleaned up' : `error: ${message}`);
+  if (remedy !== undefined) say(`  ${remedy}`);
+  if (!known && process.env.KUBECTL_TRACE_SVC_DEBUG && error instanceof Error) say(error.stack ?? '');
+  if (wantsDocument(argv))
+    process.stdout.write(`${escapeJson(JSON.stringify(errorDocument(kind, message, remedy), undefined, 2))}\n`);
+  return exitCodeOf(kind);
+}
+
+/** JSON is YAML as well. */
+function wantsDocument(argv: string[]): boolean {
+  return argv.some(
+    (word, i) =>
+      /^(-o|--output)(=)?(json|yaml)$/.test(word) ||
+      (/^(-o|--output)$/.test(word) && /^(json|yaml)$/.test(argv[i + 1] ?? '')),
+  );
+}
+
+function errorDocument(kind: string, message: string, remedy: string | undefined) {
+  return {
+    apiVersion: API_VERSION,
+    kind: 'Error',
+    error: { kind, message, ...(remedy === undefined ? {} : { remedy }) },
+  };
 }
 
 function reportUsage(error: CommanderError): number {

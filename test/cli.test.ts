@@ -434,6 +434,20 @@ describe('what is read', () => {
     expect(JSON.parse(stdout).node.backends).toEqual(['legacy', 'nft']);
   });
 
+  test('a failure is a document too, where one was asked for', async () => {
+    const { code, stdout, stderr } = await explain([join(dir, 'nowhere'), '-o', 'json']);
+    expect(code).toBe(2);
+    const { kind, error } = JSON.parse(stdout);
+    expect(kind).toBe('Error');
+    expect(stderr).toBe(`error: ${error.message}\n  ${error.remedy}\n`);
+  });
+
+  test('a pod nobody spoke to: who did is told', async () => {
+    const { code, stdout, stderr } = await explain([KMSG, '--pod-ip', '192.0.2.1']);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toMatch(/no packet in the trace is from or to 192\.0\.2\.1\n.*10\.244\.1\.72/);
+  });
+
   test('only what concerns the pod', async () => {
     const both = file('both.log', kmsg + readFileSync(capture('legacy/web-ping/kmsg.txt'), 'utf8'));
     const { stdout } = await explain([both, ...WITH, '--pod-ip', '10.244.1.74', '-o', 'json']);

@@ -145,8 +145,7 @@ function chainName(chain: string, width: number): string {
 }
 
 function hopTexts(hop: Hop, journey: Journey, room: number): string[] {
-  if (hop.event === 'return')
-    return [hop.rule === undefined ? 'no rule matched' : `${plural(hop.rule - 1, 'rule')}, none matched`];
+  if (hop.event === 'return') return [returnText(hop, journey)];
   if (hop.event === 'policy') return [`policy ${hop.verdict ?? ''}`];
   const conditions = conditionsOf(hop);
   // To what stands in the next line, as a rewrite.
@@ -157,6 +156,15 @@ function hopTexts(hop: Hop, journey: Journey, room: number): string[] {
   if (conditions === '') return [`→ ${action}`];
   if (conditions.length + action.length + 3 <= room || journey.hops.length === 0) return [`${conditions} → ${action}`];
   return [conditions, `→ ${action}`];
+}
+
+/** The end of a chain: none of its rules matched, or none but those above. */
+function returnText(hop: Hop, journey: Journey): string {
+  const here = (other: Hop) => other.table === hop.table && other.chain === hop.chain && other.hook === hop.hook;
+  const other = journey.hops.some(one => one.event === 'rule' && here(one)) ? 'no other' : 'none';
+  return hop.rule === undefined
+    ? `${other === 'none' ? 'no' : other} rule matched`
+    : `${plural(hop.rule - 1, 'rule')}, ${other} matched`;
 }
 
 function actionOf(hop: Hop): string {
