@@ -130,7 +130,7 @@ function addExplain(program: Command, handlers: Handlers): void {
     .option('--follow', 'go on as the file grows, also when it is rotated');
   addOutputOptions(command)
     .addHelpText('after', EXPLAIN_EXAMPLES)
-    .action((files: string[], flags: ExplainFlags) => handlers.explain(files, flags));
+    .action((files: string[], flags: ExplainFlags) => handlers.explain(files, { ...before(program), ...flags }));
 }
 
 function addLab(program: Command, handlers: Handlers): void {
@@ -144,7 +144,9 @@ function addLab(program: Command, handlers: Handlers): void {
     .option('--recorded', 'replay a recorded run instead');
   addOutputOptions(command)
     .addHelpText('after', LAB_EXAMPLES)
-    .action((scenario: string | undefined, flags: LabFlags) => handlers.lab(scenario, flags));
+    .action((scenario: string | undefined, flags: LabFlags) =>
+      handlers.lab(scenario, { ...before(program), ...flags }),
+    );
 }
 
 function addDoctor(program: Command, handlers: Handlers): void {
@@ -156,7 +158,9 @@ function addDoctor(program: Command, handlers: Handlers): void {
     .option('-o, --output <FORMAT>', 'text or json (default text)')
     .option('--color <WHEN>', 'auto, always or never (default auto)')
     .option('-q, --quiet', 'no progress on standard error');
-  addKubeOptions(addAgentOptions(command)).action((flags: DoctorFlags) => handlers.doctor(flags));
+  addKubeOptions(addAgentOptions(command)).action((flags: DoctorFlags) =>
+    handlers.doctor({ ...before(program), ...flags }),
+  );
 }
 
 function addCleanup(program: Command, handlers: Handlers): void {
@@ -166,7 +170,14 @@ function addCleanup(program: Command, handlers: Handlers): void {
     .option('--run <ID>', 'only this run, also before its deadline')
     .option('--node <NODE>', 'only this node')
     .option('-q, --quiet', 'no progress on standard error');
-  addKubeOptions(addAgentOptions(command)).action((flags: CleanupFlags) => handlers.cleanup(flags));
+  addKubeOptions(addAgentOptions(command)).action((flags: CleanupFlags) =>
+    handlers.cleanup({ ...before(program), ...flags }),
+  );
+}
+
+/** Flags that stand before the command's name hold for it as well: `--context prod cleanup` must not clean up elsewhere. */
+function before(program: Command): object {
+  return program.opts();
 }
 
 function collect(value: string, before: string[] | undefined): string[] {

@@ -131,7 +131,7 @@ export class ExecSession implements Running {
   }
 
   #outcomeOf(text: string): Completed | Error {
-    const status = readStatus(text);
+    const status = readStatus(text, `a command in pod ${this.target.namespace}/${this.target.pod}`);
     return typeof status === 'number' ? this.#completed(status) : status;
   }
 

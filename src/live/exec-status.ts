@@ -8,15 +8,23 @@ interface Status {
   details?: { causes?: { reason?: string; message?: string }[] };
 }
 
-export function readStatus(text: string): number | TraceError {
+/** runc's words, and crun's. Other files that are not there are another matter: those of a container that is just being removed. */
+const NOT_FOUND = /executable file (?:`[^`]*` )?not found|exec: "[^"]*": (?:stat \S+: )?no such file or directory/i;
+
+/** @param what the command, as an error names it */
+export function readStatus(text: string, what = 'the command'): number | TraceError {
   const status = statusOf(text);
-  if (!status) return new TraceError('api', `the command's status cannot be read: ${text.slice(0, 200)}`);
+  if (!status) return new TraceError('api', `the status of ${what} cannot be read: ${text.slice(0, 200)}`);
   if (status.status === 'Success') return 0;
   const code = causesOf(status).find(cause => cause?.reason === 'ExitCode')?.message;
   if (status.reason === 'NonZeroExitCode' && code !== undefined && Number.isInteger(Number(code))) return Number(code);
   // A runtime that does not find the program says so in its own words; a shell would end with 127.
-  if (/executable file not found|no such file or directory/i.test(String(status.message))) return 127;
-  return new TraceError('api', `the command could not be run: ${status.message ?? status.reason ?? 'no reason given'}`);
+  if (NOT_FOUND.test(String(status.message))) return 127;
+  return new TraceError(
+    'api',
+    `${what} could not be run: ${status.message ?? status.reason ?? 'no reason given'}`,
+    'Was its container ended, or its pod deleted? Run it again.',
+  );
 }
 
 function statusOf(text: string): Status | undefined {

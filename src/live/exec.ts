@@ -133,7 +133,10 @@ function refused(status: number, body: string, { pod, namespace }: ExecTarget): 
       `exec in pod ${namespace}/${pod} was answered ${status} instead of a websocket`,
       'A proxy or load balancer before the API server does not pass websockets on.',
     );
-  return apiErrorOf(status, body, `exec in pod ${namespace}/${pod}`);
+  const error = apiErrorOf(status, body, `exec in pod ${namespace}/${pod}`);
+  return error.reason === 'NotFound'
+    ? new TraceError('api', `pod ${namespace}/${pod} was deleted by somebody else`, 'Run it again.', error)
+    : error;
 }
 
 function cut({ pod, namespace }: ExecTarget, code: number): TraceError {

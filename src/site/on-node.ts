@@ -9,8 +9,10 @@ import { createPod, deletePod, waitUntilRunning } from './pods.ts';
 export interface NodeQuestion extends ImageOrder {
   namespace: string;
   node: string;
-  /** Of this pod; no trace has it. */
+  /** Of this pod. */
   run: string;
+  /** Where the run has an agent already. */
+  name?: string;
   script: string;
   role: 'facts' | 'sweep';
   /** For `sweep`: the run to remove, or `all` that are past their time. */
@@ -27,6 +29,7 @@ export async function askNode(
   question: NodeQuestion,
   undo: Undo,
   signal: AbortSignal,
+  hear: (line: string) => void = () => {},
 ): Promise<AgentOutput> {
   const { run, namespace, node, image, pullPolicy, pullSecrets, script, role, about, startTimeoutMs } = question;
   const images = { image, pullPolicy, pullSecrets };
@@ -42,14 +45,18 @@ export async function askNode(
     hostFiles: false,
     lock,
   });
-  const name = agentName(run);
+  const name = question.name ?? agentName(run);
+  manifest.metadata.name = name;
   undo.add(`delete pod ${namespace}/${name}`, () => deletePod(cluster, { namespace, name }, 0));
   await createPod(cluster, manifest, signal);
   const ref = { namespace, pod: name, container: AGENT_CONTAINER };
   await waitUntilRunning(cluster, ref, startTimeoutMs, signal);
   const output = newAgentOutput();
   const env = { TS_ROLE: role, TS_RUN: about, TS_METHOD: 'auto', TS_NFT: 'yes', TS_LOG: 'auto', TS_PROXY: KUBE_PROXY };
-  const line = (text: string) => readAgentLine(output, text);
+  const line = (text: string) => {
+    readAgentLine(output, text);
+    hear(text);
+  };
   await cluster.shell(ref).start(AGENT_COMMAND, line, { env, timeoutMs: ANSWER_MS, signal }).done;
   return output;
 }

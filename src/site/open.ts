@@ -14,7 +14,8 @@ import {
   probePod,
 } from '../plan/pods.ts';
 import type { Cluster, PodRef, Shell, Site } from '../ports.ts';
-import type { Undo } from '../undo.ts';
+import { createUndo, type Undo } from '../undo.ts';
+import { askNode } from './on-node.ts';
 import { paths } from './paths.ts';
 import {
   createPod,
@@ -64,13 +65,62 @@ export async function openSite(cluster: Cluster, order: OpenOrder, undo: Undo, s
     hostIps: probe.state.hostIps,
     agentCommand: AGENT_COMMAND,
     made: [...probe.made, `pod ${order.agent.namespace}/${agentName(order.run)}`],
-    async sweep(run: string, line: (text: string) => void) {
-      const shell = cluster.shell(agentRef(order));
-      await shell
-        .start(AGENT_COMMAND, line, { env: { TS_ROLE: 'sweep', TS_RUN: run }, timeoutMs: 10_000 })
-        .done.catch(() => {});
-    },
+    sweep: (_: string, line: (text: string) => void) => sweep(cluster, order, nodeName, line),
   });
+}
+
+const SWEEP_MS = 10_000;
+
+/** The agent ended without a word: another look, by its container or, where that is gone, by a new pod. It is said how it ended. */
+async function sweep(cluster: Cluster, order: OpenOrder, node: string, line: (text: string) => void): Promise<void> {
+  const said: string[] = [];
+  const hear = (text: string) => {
+    said.push(text);
+    line(text);
+  };
+  try {
+    const env = { TS_ROLE: 'sweep', TS_RUN: order.run };
+    await cluster.shell(agentRef(order)).start(AGENT_COMMAND, hear, { env, timeoutMs: SWEEP_MS }).done;
+  } catch {
+    if (await isAgentGone(cluster, order)) await sweepAnew(cluster, order, node, hear).catch(() => {});
+  }
+  if (said.some(text => /^@(removed|left) /.test(text))) return;
+  line(
+    said.includes('@finished')
+      ? `@removed nothing more: ${node} was looked at, and what run ${order.run} had put in was gone`
+      : `@left what run ${order.run} put in on ${node}, which nobody could look at: it ends by itself within ${order.agent.seconds} s`,
+  );
+}
+
+async function isAgentGone(cluster: Cluster, order: OpenOrder): Promise<boolean> {
+  return podState(cluster, agentRef(order), AbortSignal.timeout(SWEEP_MS)).then(
+    state => state.deleted || !state.running,
+    isGone,
+  );
+}
+
+async function sweepAnew(
+  cluster: Cluster,
+  { run, agent, startTimeoutMs }: OpenOrder,
+  node: string,
+  line: (text: string) => void,
+): Promise<void> {
+  const undo = createUndo();
+  // A name of its own, as the old one may still be taken; the same label, by which cleanup finds it.
+  const question = {
+    ...agent,
+    run,
+    name: `${agentName(run)}-2`,
+    node,
+    role: 'sweep',
+    about: run,
+    startTimeoutMs,
+  } as const;
+  try {
+    await askNode(cluster, question, undo, AbortSignal.timeout(startTimeoutMs + SWEEP_MS), line);
+  } finally {
+    await undo.run();
+  }
 }
 
 /** From the moment a script of ours runs on the node, there may be something to take out. */

@@ -33,23 +33,19 @@ export async function listPods(cluster: Cluster, signal: AbortSignal): Promise<P
   }
 }
 
+/** @param run where one is named, nobody is told of others */
 export function readStrays(pods: PodJson[], run: string | undefined, now: number): StrayPod[] {
-  return pods.map(pod => {
+  const asked = pods.filter(({ metadata }) => run === undefined || metadata?.labels?.['trace-svc/run'] === run);
+  return asked.map(pod => {
     const { metadata = {} } = pod;
     const own = metadata.labels?.['trace-svc/run'] ?? '';
     const stray = { namespace: metadata.namespace ?? '', name: metadata.name ?? '', run: own };
-    const why = whyStray(pod, own, run, now);
+    const why = run === undefined ? whyStray(pod, now) : 'of the run that was named';
     return why === undefined ? stray : { ...stray, why };
   });
 }
 
-function whyStray(
-  { metadata, spec, status }: PodJson,
-  own: string,
-  run: string | undefined,
-  now: number,
-): string | undefined {
-  if (run !== undefined) return own === run ? 'of the run that was named' : undefined;
+function whyStray({ metadata, spec, status }: PodJson, now: number): string | undefined {
   if (status?.phase === 'Succeeded' || status?.phase === 'Failed') return `it has ended (${status.phase})`;
   const end = Date.parse(metadata?.creationTimestamp ?? '') + (spec?.activeDeadlineSeconds ?? 0) * 1000;
   return now > end + SKEW_MS ? 'its time is over' : undefined;
