@@ -72,6 +72,8 @@ function rejectedOrDropped(input: CheckInput): Draft | undefined {
     ...hopEvidence(fate.at, hop, numberOf),
     ...(fate.kind === 'rejected' ? packetEvidence(fate.answer, numberOf) : []),
   ];
+  const marked = markedBy(fate.at, hop);
+  if (marked) return markedForDropping(input, marked, evidence);
   const facts = ruleFacts(hop);
   if (saysNoEndpoints(connection, hop, 'local') && fate.kind === 'dropped')
     return draft(input, 'NoLocalEndpoints', facts, evidence);
@@ -79,6 +81,19 @@ function rejectedOrDropped(input: CheckInput): Draft | undefined {
     return draft(input, 'NoEndpoints', { ...facts, ...readyFacts(input) }, evidence);
   if (fate.kind === 'rejected' && isPortCheck(hop)) return rejectedByPortCheck(input, hop, facts, evidence);
   return draft(input, fate.kind === 'rejected' ? 'RejectedByRule' : 'DroppedByRule', facts, evidence);
+}
+
+/** kube-proxy before 1.26 had nat mark what kubelet's KUBE-FIREWALL then dropped: why, the rule says that had it marked. */
+function markedBy(traced: Traced, hop: Hop | undefined): Hop | undefined {
+  if (hop?.chain !== 'KUBE-FIREWALL' || hop.verdict !== 'DROP') return undefined;
+  return traced.journey.hops.findLast(({ verdict }) => verdict === 'jump KUBE-MARK-DROP');
+}
+
+function markedForDropping(input: CheckInput, marked: Hop, evidence: Draft['evidence']): Draft {
+  const { fate } = input.connection;
+  const at = fate.kind === 'dropped' ? hopEvidence(fate.at, marked, input.numberOf) : [];
+  const kind = saysNoEndpoints(input.connection, marked, 'local') ? 'NoLocalEndpoints' : 'DroppedByRule';
+  return draft(input, kind, { ...ruleFacts(marked), marked: true }, [...at, ...evidence]);
 }
 
 function turnedAway(input: CheckInput): Draft | undefined {

@@ -38,7 +38,7 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     severity: 'error',
     rank: 0,
     sentence: f =>
-      `${f.target} was dropped on this node: its traffic policy is Local and no endpoint runs here: ${f.rule}${quoted(f)}`,
+      `${f.target} was dropped on this node: its traffic policy is Local and no endpoint runs here: ${f.rule}${quoted(f)}${marked(f)}`,
     remedy: () =>
       'Run a pod of the Service on this node, or set internalTrafficPolicy (externalTrafficPolicy for node ports and load balancers) to Cluster.',
   },
@@ -68,7 +68,8 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
   DroppedByRule: {
     severity: 'error',
     rank: 1,
-    sentence: f => `${f.target} was dropped by a rule on this node: ${f.rule}${quoted(f)}${by(f)}`,
+    sentence: f =>
+      `${f.target} was dropped by ${ofPolicy(f) ? "a chain's policy" : 'a rule'} on this node: ${f.rule}${quoted(f)}${by(f)}${marked(f)}`,
     remedy: ownersRemedy,
   },
   DroppedByKernel: {
@@ -221,8 +222,13 @@ function noEndpointsRemedy(f: Facts): string {
   return `No ready pod stands behind the Service. Compare its selector with the pods' labels and look at their readiness: kubectl get pods,endpointslices${name === '' ? '' : `; kubectl describe service ${name}`}`;
 }
 
+/** The rule that was met does not drop by itself. */
+function marked(f: Facts): string {
+  return f.marked ? ', which had it marked for KUBE-FIREWALL to drop' : '';
+}
+
 /** Why kube-proxy's and kubelet's own chains drop, where it is not for want of endpoints. */
-const OWN_DROPS: [RegExp, string][] = [
+const OWN_DROPS: [RegExp, string, says?: RegExp][] = [
   [
     /KUBE-PROXY-FIREWALL|KUBE-FW-|firewall-check|firewall-/,
     "The Service's loadBalancerSourceRanges do not hold the sender's address: look at them, and at the address it came from.",
@@ -231,14 +237,20 @@ const OWN_DROPS: [RegExp, string][] = [
     /KUBE-FORWARD/,
     'conntrack took the packet for invalid: look for a full conntrack table, and for replies that come another way than their requests went.',
   ],
-  [/KUBE-FIREWALL/, "The node's own protection of loopback addresses (route_localnet) dropped it."],
+  [/KUBE-FIREWALL/, "The node's own protection of loopback addresses (route_localnet) dropped it.", /localnet|\b127\./],
 ];
 
+function ofPolicy(f: Facts): boolean {
+  return / policy$/.test(String(f.rule));
+}
+
 function ownersRemedy(f: Facts): string {
+  if (ofPolicy(f))
+    return 'No rule of the chain let it pass. Docker and firewalls set such a policy; find the rule that was to let the traffic of pods pass.';
   const own = f.owner === 'kube-proxy' || f.owner === 'kubelet';
   if (own)
     return (
-      OWN_DROPS.find(([chain]) => chain.test(String(f.rule)))?.[1] ??
+      OWN_DROPS.find(([chain, , says]) => chain.test(String(f.rule)) && (says?.test(String(f.text)) ?? true))?.[1] ??
       `The rule is ${f.owner}'s own: look at the Service it is for, and at the log of ${f.owner} on this node.`
     );
   return f.owner

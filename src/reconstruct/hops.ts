@@ -3,7 +3,7 @@
  * before it. Where it cannot, something is missing, and a gap says what and how we know.
  * Model: net/ipv4/netfilter/ip_tables.c ipt_do_table(), net/netfilter/nf_tables_core.c nft_do_chain().
  */
-import type { Chain, Hop, PacketHeader, Rule, TraceEvent } from '../model.ts';
+import type { Chain, Hop, PacketHeader, TraceEvent } from '../model.ts';
 import { isNftText, type RuleBook } from '../rules/book.ts';
 import { type Effect, verdictText } from '../rules/effect.ts';
 import { evaluateRule, type PacketFacts } from '../rules/evaluate.ts';

@@ -145,8 +145,7 @@ function chainName(chain: string, width: number): string {
 }
 
 function hopTexts(hop: Hop, journey: Journey, room: number): string[] {
-  if (hop.event === 'return')
-    return [hop.rule === undefined ? 'no rule matched' : `${hop.rule - 1} rules, none matched`];
+  if (hop.event === 'return') return [chainEndText(hop, journey)];
   if (hop.event === 'policy') return [`policy ${hop.verdict ?? ''}`];
   const conditions = conditionsOf(hop);
   // To what stands in the next line, as a rewrite.
@@ -157,6 +156,16 @@ function hopTexts(hop: Hop, journey: Journey, room: number): string[] {
   if (conditions === '') return [`→ ${action}`];
   if (conditions.length + action.length + 3 <= room || journey.hops.length === 0) return [`${conditions} → ${action}`];
   return [conditions, `→ ${action}`];
+}
+
+/** A rule that matched may have sent the packet into a chain that sent it back. */
+function chainEndText(hop: Hop, journey: Journey): string {
+  const own = journey.hops
+    .slice(0, journey.hops.indexOf(hop))
+    .filter(h => h.hook === hop.hook && h.table === hop.table);
+  const none = own.some(h => h.chain === hop.chain && h.event === 'rule') ? 'no other matched' : 'none matched';
+  if (hop.rule === undefined) return none === 'none matched' ? 'no rule matched' : 'no other rule matched';
+  return `${hop.rule - 1} ${hop.rule === 2 ? 'rule' : 'rules'}, ${none}`;
 }
 
 function actionOf(hop: Hop): string {
