@@ -2,7 +2,7 @@
 import { hostPort, parseHostPort } from '../ip.ts';
 import type { Hop } from '../model.ts';
 import type { Traced } from '../reconstruct/traced.ts';
-import { type ConnectionCase, lastHop } from './cases.ts';
+import { type Case, type ConnectionCase, lastHop } from './cases.ts';
 import {
   type CheckInput,
   type Draft,
@@ -51,7 +51,10 @@ function answered(input: CheckInput): Draft | undefined {
   const facts: Draft['facts'] = { protocol: connection.connection.protocol };
   if (connection.endpoint) facts.endpoint = endpointText(connection);
   if (one.probe.httpStatus !== undefined) facts.status = one.probe.httpStatus;
-  if (one.connections.length > 1) facts.connections = one.connections.length;
+  if (one.connections.length > 1) {
+    facts.connections = one.connections.length;
+    facts.answered = answeredFrom(one).get(facts.endpoint?.toString() ?? '') ?? 1;
+  }
   const found = draft(
     input,
     'ServiceAnswered',
@@ -62,6 +65,22 @@ function answered(input: CheckInput): Draft | undefined {
   if ((one.probe.httpStatus ?? 0) >= 500) found.severity = 'warning';
   return found;
 }
+
+/** How many connections of a case each endpoint answered; counted once, for there may be many. */
+function answeredFrom(one: Case): Map<string, number> {
+  const known = counted.get(one);
+  if (known) return known;
+  const counts = new Map<string, number>();
+  for (const connection of one.connections) {
+    if (connection.fate.kind !== 'answered') continue;
+    const endpoint = connection.endpoint ? endpointText(connection) : '';
+    counts.set(endpoint, (counts.get(endpoint) ?? 0) + 1);
+  }
+  counted.set(one, counts);
+  return counts;
+}
+
+const counted = new WeakMap<Case, Map<string, number>>();
 
 function rejectedOrDropped(input: CheckInput): Draft | undefined {
   const { connection, numberOf } = input;

@@ -21,7 +21,7 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     severity: 'info',
     rank: 0,
     sentence: f =>
-      `${f.target} answered${f.status === undefined ? '' : ` with HTTP ${f.status}`}${f.endpoint ? ` from ${f.endpoint}` : ''}${f.connections ? ` (${f.connections} connections)` : ''}`,
+      `${f.target} answered${f.status === undefined ? '' : ` with HTTP ${f.status}`}${f.endpoint ? ` from ${f.endpoint}` : ''}${connections(f)}`,
     remedy: f =>
       typeof f.status === 'number' && f.status >= 500
         ? 'The network delivered the request; look into the logs of the pod that answered.'
@@ -103,7 +103,7 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     remedy: f =>
       f.left
         ? `This node's evidence ends where the packet left it. Trace on ${f.node ? `node ${f.node}` : "the endpoint's node"} next, and look at NetworkPolicies that select the endpoint.`
-        : 'Look into the pod: does it accept connections, and does a NetworkPolicy select it?',
+        : silentRemedy(f),
   },
   PingNotTranslated: {
     severity: 'info',
@@ -185,6 +185,14 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
           : 'Trace again; a quieter node or fewer packets lose fewer lines.',
   },
 };
+
+/** Others of the same question may have gone elsewhere, or have had no answer. */
+function connections(f: Facts): string {
+  if (!f.connections) return '';
+  return f.answered === f.connections
+    ? ` (${f.connections} connections)`
+    : ` (${f.answered} of ${f.connections} connections)`;
+}
 
 function rejectedByRule(f: Facts): string {
   if (f.unseen)
@@ -289,6 +297,13 @@ function endpointSilent(f: Facts): string {
   return f.left
     ? `${f.target} was sent on to ${f.endpoint} by ${f.out}${repeated}, and no reply came back`
     : `${f.target} was delivered to ${f.endpoint}${repeated}, and no reply came back`;
+}
+
+/** Who says that there is no host or no network speaks of routes and of machines that are gone, not of what a pod accepts. */
+function silentRemedy(f: Facts): string {
+  if (/^(host|network|address) unreachable|^no route/.test(String(f.what)))
+    return `The address may be that of a pod that is gone, or the way to it is missing: compare kubectl get pods -A -o wide with the endpoints, and the routes of ${f.from} and of this node.`;
+  return 'Look into the pod: does it accept connections, and does a NetworkPolicy select it?';
 }
 
 function pingNotTranslated(f: Facts): string {

@@ -207,6 +207,20 @@ const ROWS: Row[] = [
     remedy: /Cluster/,
   },
   {
+    kind: 'ServiceAnswered',
+    what: 'one of two connections: the log ends behind the request of the other',
+    report: () =>
+      reportOfWorld([
+        ...arrives(),
+        ...leaves(),
+        ...answers(),
+        ...later(ACK),
+        ...arrives({ spt: 40001, id: 300 }),
+        ...leaves({ spt: 40001, id: 300 }),
+      ]),
+    says: /\(1 of 2 connections\)/,
+  },
+  {
     kind: 'NoLocalEndpoints',
     what: 'marked for dropping, as kube-proxy before 1.26 did it',
     report: () =>
@@ -325,6 +339,7 @@ const ROWS: Row[] = [
         { probes: [curl(TIMED_OUT)] },
       ),
     says: /172\.30\.0\.12 answered: host unreachable/,
+    remedy: /the routes of 172\.30\.0\.12 and of this node/,
   },
   {
     kind: 'EndpointSilent',
