@@ -2,7 +2,7 @@
 import { hostPort, parseHostPort } from '../ip.ts';
 import type { Hop } from '../model.ts';
 import type { Traced } from '../reconstruct/traced.ts';
-import { type ConnectionCase, lastHop } from './cases.ts';
+import { type Case, type ConnectionCase, lastHop } from './cases.ts';
 import {
   type CheckInput,
   type Draft,
@@ -51,7 +51,10 @@ function answered(input: CheckInput): Draft | undefined {
   const facts: Draft['facts'] = { protocol: connection.connection.protocol };
   if (connection.endpoint) facts.endpoint = endpointText(connection);
   if (one.probe.httpStatus !== undefined) facts.status = one.probe.httpStatus;
-  if (one.connections.length > 1) facts.connections = one.connections.length;
+  if (one.connections.length > 1) {
+    facts.connections = one.connections.length;
+    facts.answered = answeredFrom(one).get(facts.endpoint?.toString() ?? '') ?? 1;
+  }
   const found = draft(
     input,
     'ServiceAnswered',
@@ -63,6 +66,22 @@ function answered(input: CheckInput): Draft | undefined {
   return found;
 }
 
+/** How many connections of a case each endpoint answered; counted once, for there may be many. */
+function answeredFrom(one: Case): Map<string, number> {
+  const known = counted.get(one);
+  if (known) return known;
+  const counts = new Map<string, number>();
+  for (const connection of one.connections) {
+    if (connection.fate.kind !== 'answered') continue;
+    const endpoint = connection.endpoint ? endpointText(connection) : '';
+    counts.set(endpoint, (counts.get(endpoint) ?? 0) + 1);
+  }
+  counted.set(one, counts);
+  return counts;
+}
+
+const counted = new WeakMap<Case, Map<string, number>>();
+
 function rejectedOrDropped(input: CheckInput): Draft | undefined {
   const { connection, numberOf } = input;
   const { fate } = connection;
@@ -72,6 +91,8 @@ function rejectedOrDropped(input: CheckInput): Draft | undefined {
     ...hopEvidence(fate.at, hop, numberOf),
     ...(fate.kind === 'rejected' ? packetEvidence(fate.answer, numberOf) : []),
   ];
+  const marked = markedBy(fate.at, hop);
+  if (marked) return markedForDropping(input, marked, evidence);
   const facts = ruleFacts(hop);
   if (saysNoEndpoints(connection, hop, 'local') && fate.kind === 'dropped')
     return draft(input, 'NoLocalEndpoints', facts, evidence);
@@ -83,6 +104,19 @@ function rejectedOrDropped(input: CheckInput): Draft | undefined {
 
 function selectorFacts({ connection }: CheckInput): Draft['facts'] {
   return connection.service?.service.hasSelector === false ? { selector: false } : {};
+}
+
+/** kube-proxy before 1.26 had nat mark what kubelet's KUBE-FIREWALL then dropped: why, the rule says that had it marked. */
+function markedBy(traced: Traced, hop: Hop | undefined): Hop | undefined {
+  if (hop?.chain !== 'KUBE-FIREWALL' || hop.verdict !== 'DROP') return undefined;
+  return traced.journey.hops.findLast(({ verdict }) => verdict === 'jump KUBE-MARK-DROP');
+}
+
+function markedForDropping(input: CheckInput, marked: Hop, evidence: Draft['evidence']): Draft {
+  const { fate } = input.connection;
+  const at = fate.kind === 'dropped' ? hopEvidence(fate.at, marked, input.numberOf) : [];
+  const kind = saysNoEndpoints(input.connection, marked, 'local') ? 'NoLocalEndpoints' : 'DroppedByRule';
+  return draft(input, kind, { ...ruleFacts(marked), marked: true }, [...at, ...evidence]);
 }
 
 function turnedAway(input: CheckInput): Draft | undefined {

@@ -21,7 +21,7 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     severity: 'info',
     rank: 0,
     sentence: f =>
-      `${f.target} answered${f.status === undefined ? '' : ` with HTTP ${f.status}`}${f.endpoint ? ` from ${f.endpoint}` : ''}${f.connections ? ` (${f.connections} connections)` : ''}`,
+      `${f.target} answered${f.status === undefined ? '' : ` with HTTP ${f.status}`}${f.endpoint ? ` from ${f.endpoint}` : ''}${connections(f)}`,
     remedy: f =>
       typeof f.status === 'number' && f.status >= 500
         ? 'The network delivered the request; look into the logs of the pod that answered.'
@@ -38,7 +38,7 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     severity: 'error',
     rank: 0,
     sentence: f =>
-      `${f.target} was dropped on this node: its traffic policy is Local and no endpoint runs here: ${f.rule}${quoted(f)}`,
+      `${f.target} was dropped on this node: its traffic policy is Local and no endpoint runs here: ${f.rule}${quoted(f)}${marked(f)}`,
     remedy: () =>
       'Run a pod of the Service on this node, or set internalTrafficPolicy (externalTrafficPolicy for node ports and load balancers) to Cluster.',
   },
@@ -68,7 +68,8 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
   DroppedByRule: {
     severity: 'error',
     rank: 1,
-    sentence: f => `${f.target} was dropped by a rule on this node: ${f.rule}${quoted(f)}${by(f)}`,
+    sentence: f =>
+      `${f.target} was dropped by ${ofPolicy(f) ? "a chain's policy" : 'a rule'} on this node: ${f.rule}${quoted(f)}${by(f)}${marked(f)}`,
     remedy: ownersRemedy,
   },
   KubeProxyBehind: {
@@ -191,6 +192,14 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
   },
 };
 
+/** Others of the same question may have gone elsewhere, or have had no answer. */
+function connections(f: Facts): string {
+  if (!f.connections) return '';
+  return f.answered === f.connections
+    ? ` (${f.connections} connections)`
+    : ` (${f.answered} of ${f.connections} connections)`;
+}
+
 function rejectedByRule(f: Facts): string {
   if (f.unseen)
     return `${f.target} was turned away by this node itself (${f.what} from ${f.from}), and the line that tells by which rule, or whether routing did it, is missing: the last one is ${f.rule}`;
@@ -230,8 +239,13 @@ function noEndpointsRemedy(f: Facts): string {
   return `No ready pod stands behind the Service. Compare its selector with the pods' labels and look at their readiness: kubectl get pods,endpointslices${name === '' ? '' : `; kubectl describe service ${name}`}`;
 }
 
+/** The rule that was met does not drop by itself. */
+function marked(f: Facts): string {
+  return f.marked ? ', which had it marked for KUBE-FIREWALL to drop' : '';
+}
+
 /** Why kube-proxy's and kubelet's own chains drop, where it is not for want of endpoints. */
-const OWN_DROPS: [RegExp, string][] = [
+const OWN_DROPS: [RegExp, string, says?: RegExp][] = [
   [
     /KUBE-PROXY-FIREWALL|KUBE-FW-|firewall-check|firewall-/,
     "The Service's loadBalancerSourceRanges do not hold the sender's address: look at them, and at the address it came from.",
@@ -240,14 +254,20 @@ const OWN_DROPS: [RegExp, string][] = [
     /KUBE-FORWARD/,
     'conntrack took the packet for invalid: look for a full conntrack table, and for replies that come another way than their requests went.',
   ],
-  [/KUBE-FIREWALL/, "The node's own protection of loopback addresses (route_localnet) dropped it."],
+  [/KUBE-FIREWALL/, "The node's own protection of loopback addresses (route_localnet) dropped it.", /localnet|\b127\./],
 ];
 
+function ofPolicy(f: Facts): boolean {
+  return / policy$/.test(String(f.rule));
+}
+
 function ownersRemedy(f: Facts): string {
+  if (ofPolicy(f))
+    return 'No rule of the chain let it pass. Docker and firewalls set such a policy; find the rule that was to let the traffic of pods pass.';
   const own = f.owner === 'kube-proxy' || f.owner === 'kubelet';
   if (own)
     return (
-      OWN_DROPS.find(([chain]) => chain.test(String(f.rule)))?.[1] ??
+      OWN_DROPS.find(([chain, , says]) => chain.test(String(f.rule)) && (says?.test(String(f.text)) ?? true))?.[1] ??
       `The rule is ${f.owner}'s own: look at the Service it is for, and at the log of ${f.owner} on this node.`
     );
   return f.owner
@@ -293,11 +313,18 @@ function endpointSilent(f: Facts): string {
 function endpointSilentRemedy(f: Facts): string {
   if (f.unanswered)
     return 'The pod with that address is gone or has lost its network: compare kubectl get pods -o wide with kubectl get endpointslices.';
-  if (!f.left) return 'Look into the pod: does it accept connections, and does a NetworkPolicy select it?';
+  if (!f.left) return silentRemedy(f);
   const next = f.node
     ? `See it from there: kubectl trace-svc ${nameOf(f).replace(/^-n (\S+) (\S+)$/, 'svc/$2 -n $1')} --node ${f.node}; then`
     : "Trace on the endpoint's node next, and";
   return `This node's evidence ends where the packet left it. ${next} look at NetworkPolicies that select the endpoint.`;
+}
+
+/** Who says that there is no host or no network speaks of routes and of machines that are gone, not of what a pod accepts. */
+function silentRemedy(f: Facts): string {
+  if (/^(host|network|address) unreachable|^no route/.test(String(f.what)))
+    return `The address may be that of a pod that is gone, or the way to it is missing: compare kubectl get pods -A -o wide with the endpoints, and the routes of ${f.from} and of this node.`;
+  return 'Look into the pod: does it accept connections, and does a NetworkPolicy select it?';
 }
 
 function pingNotTranslated(f: Facts): string {

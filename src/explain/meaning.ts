@@ -14,9 +14,17 @@ export function addMeanings(journey: Journey, context: ExplainContext): void {
     const owner = hop.owner ?? ownerOf(hop.table, hop.chain);
     if (owner !== undefined) hop.owner = owner;
     const meaning = askedInVain(hop, journey.hops[index + 1]) ?? meaningOf(hop, context);
-    if (meaning !== undefined) hop.meaning = meaning;
+    if (meaning !== undefined && !cameBack(hop, journey.hops.slice(0, index))) hop.meaning = meaning;
   }
 }
+
+/** A Service's chain was asked and sent the packet back: the end of KUBE-SERVICES does not say that none was. */
+function cameBack(hop: Hop, before: Hop[]): boolean {
+  if (hop.event !== 'return' || hop.chain !== 'KUBE-SERVICES') return false;
+  return before.some(({ hook, table, chain }) => hook === hop.hook && table === 'nat' && OF_SERVICE.test(chain));
+}
+
+const OF_SERVICE = /^KUBE-(SVC|SVL|EXT|XLB|FW)-/;
 
 /** nft writes nothing at the end of a chain it was sent to: that no Service's rule matched shows in the line that is not there. */
 function askedInVain(hop: Hop, next: Hop | undefined): string | undefined {

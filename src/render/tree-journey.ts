@@ -2,7 +2,7 @@
 import { hostPort } from '../ip.ts';
 import type { Hop, Journey, Rewrite } from '../model.ts';
 import { conditionsOf, groupHops, type HopGroup, rewritesBefore, tells } from './segments.ts';
-import { plural, type Style, shorten, wrap } from './style.ts';
+import { type Style, shorten, wrap } from './style.ts';
 
 const HOOK = 12;
 const NUMBER = 3;
@@ -145,7 +145,7 @@ function chainName(chain: string, width: number): string {
 }
 
 function hopTexts(hop: Hop, journey: Journey, room: number): string[] {
-  if (hop.event === 'return') return [returnText(hop, journey)];
+  if (hop.event === 'return') return [chainEndText(hop, journey)];
   if (hop.event === 'policy') return [`policy ${hop.verdict ?? ''}`];
   const conditions = conditionsOf(hop);
   // To what stands in the next line, as a rewrite.
@@ -158,13 +158,14 @@ function hopTexts(hop: Hop, journey: Journey, room: number): string[] {
   return [conditions, `→ ${action}`];
 }
 
-/** The end of a chain: none of its rules matched, or none but those above. */
-function returnText(hop: Hop, journey: Journey): string {
-  const here = (other: Hop) => other.table === hop.table && other.chain === hop.chain && other.hook === hop.hook;
-  const other = journey.hops.some(one => one.event === 'rule' && here(one)) ? 'no other' : 'none';
-  return hop.rule === undefined
-    ? `${other === 'none' ? 'no' : other} rule matched`
-    : `${plural(hop.rule - 1, 'rule')}, ${other} matched`;
+/** A rule that matched may have sent the packet into a chain that sent it back. */
+function chainEndText(hop: Hop, journey: Journey): string {
+  const own = journey.hops
+    .slice(0, journey.hops.indexOf(hop))
+    .filter(h => h.hook === hop.hook && h.table === hop.table);
+  const none = own.some(h => h.chain === hop.chain && h.event === 'rule') ? 'no other matched' : 'none matched';
+  if (hop.rule === undefined) return none === 'none matched' ? 'no rule matched' : 'no other rule matched';
+  return `${hop.rule - 1} ${hop.rule === 2 ? 'rule' : 'rules'}, ${none}`;
 }
 
 function actionOf(hop: Hop): string {

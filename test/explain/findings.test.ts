@@ -61,6 +61,30 @@ function meets(rule: string, lines: string[], chains: string[] = []): Report {
   });
 }
 
+/** kube-proxy before 1.26: nat has the packet marked by a rule, and kubelet's chain drops what is marked. */
+function marksForDropping(chain: string, rule: string): Report {
+  const at = { in: 'veth1' };
+  const dropped = { ...at, mark: 0x8000 };
+  const text = rules({ chains: ['KUBE-FIREWALL'], filter: [`INPUT -j KUBE-FIREWALL`, DROPS_MARKED] }).replace(
+    `-A KUBE-SERVICES -d ${CLUSTER_IP}/32`,
+    `-A ${chain} ${rule} -j KUBE-MARK-DROP\n-A KUBE-MARK-DROP -j MARK --set-xmark 0x8000/0x8000\n-A KUBE-SERVICES -p tcp -j ${chain}\n$&`,
+  );
+  const declared = text.replace(':KUBE-SERVICES', `:${chain} - [0:0]\n:KUBE-MARK-DROP - [0:0]\n$&`);
+  const before = ['PREROUTING:rule:1', 'KUBE-SERVICES:rule:1', `${chain}:rule:1`, 'KUBE-MARK-DROP:rule:1'];
+  const behind = ['KUBE-MARK-DROP:return:2', `${chain}:return:2`, 'KUBE-SERVICES:return:3', 'PREROUTING:policy:2'];
+  const last = ['mangle:INPUT:policy:1', 'filter:INPUT:rule:1', 'filter:KUBE-FIREWALL:rule:1'];
+  const nat = (points: string[]) => points.map(point => `nat:${point}`);
+  return reportOfWorld(
+    [
+      ...kernelLines(at, ['mangle:PREROUTING:policy:1', ...nat(before)]),
+      ...kernelLines(dropped, [...nat(behind), ...last]),
+    ],
+    { rules: [{ name: 'rules', text: declared }] },
+  );
+}
+const DROPS_MARKED =
+  'KUBE-FIREWALL -m comment --comment "kubernetes firewall for dropping marked packets" -m mark --mark 0x8000/0x8000 -j DROP';
+
 const THERE = { in: 'veth1', out: 'eth0', ttl: 63, dst: FAR, dpt: 8080 };
 const STOPPED = kernelLines(THERE, ['mangle:FORWARD:policy:1', 'filter:FORWARD:rule:1']);
 /** The node's own word that it rejected the SYN. */
@@ -227,6 +251,52 @@ const ROWS: Row[] = [
     says: /policy is Local and no endpoint runs here/,
     remedy: /Cluster/,
   },
+  {
+    kind: 'ServiceAnswered',
+    what: 'one of two connections: the log ends behind the request of the other',
+    report: () =>
+      reportOfWorld([
+        ...arrives(),
+        ...leaves(),
+        ...answers(),
+        ...later(ACK),
+        ...arrives({ spt: 40001, id: 300 }),
+        ...leaves({ spt: 40001, id: 300 }),
+      ]),
+    says: /\(1 of 2 connections\)/,
+  },
+  {
+    kind: 'NoLocalEndpoints',
+    what: 'marked for dropping, as kube-proxy before 1.26 did it',
+    report: () =>
+      marksForDropping('KUBE-XLB-AAAAAAAAAAAAAAAA', '-m comment --comment "default/web:http has no local endpoints"'),
+    says: /KUBE-XLB-A+ rule 1 "default\/web:http has no local endpoints", which had it marked/,
+  },
+  {
+    kind: 'DroppedByRule',
+    what: 'marked for dropping: not in the source ranges',
+    report: () => marksForDropping('KUBE-FW-AAAAAAAAAAAAAAAA', ''),
+    says: /nat KUBE-FW-A+ rule 1 .*which had it marked for KUBE-FIREWALL to drop/,
+    remedy: /loadBalancerSourceRanges/,
+  },
+  {
+    kind: 'DroppedByRule',
+    what: "a chain's policy",
+    report: () =>
+      reportOfWorld([...arrives(), ...leaves().slice(0, 4)], {
+        rules: [
+          {
+            name: 'rules',
+            text: rules().replace(
+              ':FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:KUBE',
+              ':FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:KUBE',
+            ),
+          },
+        ],
+      }),
+    says: /dropped by a chain's policy on this node: filter FORWARD policy/,
+    remedy: /No rule of the chain let it pass/,
+  },
   { kind: 'NoLocalEndpoints', what: 'nftables', report: nftables('itplocal-curl'), says: /no-endpoint-services/ },
 
   {
@@ -314,6 +384,7 @@ const ROWS: Row[] = [
         { probes: [curl(TIMED_OUT)] },
       ),
     says: /172\.30\.0\.12 answered: host unreachable/,
+    remedy: /the routes of 172\.30\.0\.12 and of this node/,
   },
   {
     kind: 'EndpointSilent',
