@@ -11,6 +11,10 @@ interface Status {
 /** runc's words, and crun's. Other files that are not there are another matter: those of a container that is just being removed. */
 const NOT_FOUND = /executable file (?:`[^`]*` )?not found|exec: "[^"]*": (?:stat \S+: )?no such file or directory/i;
 
+/** A program with a file capability the container does not have (ping, of some images) is not started at all. */
+const NOT_ALLOWED =
+  /exec: "[^"]*": (?:operation not permitted|permission denied)|exec .*: (?:operation not permitted|permission denied)/i;
+
 /** @param what the command, as an error names it */
 export function readStatus(text: string, what = 'the command'): number | TraceError {
   const status = statusOf(text);
@@ -20,6 +24,7 @@ export function readStatus(text: string, what = 'the command'): number | TraceEr
   if (status.reason === 'NonZeroExitCode' && code !== undefined && Number.isInteger(Number(code))) return Number(code);
   // A runtime that does not find the program says so in its own words; a shell would end with 127.
   if (NOT_FOUND.test(String(status.message))) return 127;
+  if (NOT_ALLOWED.test(String(status.message))) return 126;
   return new TraceError(
     'api',
     `${what} could not be run: ${status.message ?? status.reason ?? 'no reason given'}`,
