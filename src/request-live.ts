@@ -3,7 +3,7 @@ import { LOG_SOURCES, type LogSource, METHODS, type Method } from './plan/agent.
 import { PULL_POLICIES, type PullPolicy } from './plan/pods.ts';
 import { type IpFamily, VIAS, type Via } from './plan/target.ts';
 import { type OutputFlags, type OutputRequest, parseOutput, quote, usage } from './request.ts';
-import { parseTarget } from './request-target.ts';
+import { parseTarget, type TargetRequest } from './request-target.ts';
 
 export interface KubeRequest {
   kubeconfig?: string;
@@ -34,13 +34,9 @@ export interface AgentRequest {
   pullSecrets: string[];
 }
 
-export interface LiveRequest extends OutputRequest, AgentRequest {
+export interface LiveRequest extends OutputRequest, AgentRequest, TargetRequest {
   command: 'live';
   kube: KubeRequest;
-  service: string;
-  /** The Service's own namespace, where it is not the one of the context. */
-  namespace?: string;
-  port?: string;
   node?: string;
   from?: string;
   method: Method;
@@ -114,14 +110,14 @@ export const DEFAULT_IMAGE = 'docker.io/nicolaka/netshoot:latest';
 type Env = Record<string, string | undefined>;
 
 export function parseLive(words: string[], flags: LiveFlags, env: Env): LiveRequest {
-  const image = flags.image ?? env.KUBECTL_TRACE_SVC_IMAGE ?? DEFAULT_IMAGE;
+  const image = flags.image ?? (env.KUBECTL_TRACE_SVC_IMAGE || DEFAULT_IMAGE);
   const request: LiveRequest = {
     command: 'live',
     ...parseOutput(flags),
     ...parseAgent(flags, env, image),
     kube: parseKube(flags),
     ...parseTarget(words),
-    method: oneOf('--method', flags.method ?? env.KUBECTL_TRACE_SVC_METHOD ?? 'auto', METHODS),
+    method: oneOf('--method', flags.method ?? (env.KUBECTL_TRACE_SVC_METHOD || 'auto'), METHODS),
     log: oneOf('--log-source', flags.logSource ?? 'auto', LOG_SOURCES),
     image,
     timeout: positive('--timeout', flags.timeout ?? '3', 60),
@@ -148,7 +144,7 @@ export function parseLive(words: string[], flags: LiveFlags, env: Env): LiveRequ
 
 export function parseAgent(flags: AgentFlags, env: Env, image: string): AgentRequest {
   const request: AgentRequest = {
-    agentImage: flags.agentImage ?? env.KUBECTL_TRACE_SVC_AGENT_IMAGE ?? image,
+    agentImage: flags.agentImage ?? (env.KUBECTL_TRACE_SVC_AGENT_IMAGE || image),
     pullPolicy: oneOf('--image-pull-policy', flags.imagePullPolicy ?? 'IfNotPresent', PULL_POLICIES),
     pullSecrets: (flags.imagePullSecret ?? []).map(name => dnsName('--image-pull-secret', name)),
   };
@@ -187,14 +183,17 @@ export function parseKube(flags: KubeFlagWords): KubeRequest {
   return { ...given, requestTimeoutMs: parseDuration(flags.requestTimeout ?? '10s') };
 }
 
+/** What a timer can wait at most; more of it would end at once. */
+const FOR_EVER = 2 ** 31 - 1;
+
 /** kubectl's own: `0` is no timeout; a bare number is seconds; else Go's 300ms, 10s, 1m30s. */
 function parseDuration(text: string): number {
   const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-  if (/^\d+$/.test(text)) return Number(text) === 0 ? 2 ** 31 - 1 : Number(text) * 1000;
-  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
-  if (parts.length === 0 || parts.map(([part]) => part).join('') !== text)
+  const parts = /^\d+$/.test(text) ? [['', text, 's']] : [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
+  if (parts.length === 0 || (parts[0]?.[0] !== '' && parts.map(([part]) => part).join('') !== text))
     throw usage(`--request-timeout ${quote(text)} is no duration`, 'For example 10s, 1m or 0 for none.');
-  return parts.reduce((sum, [, number, unit]) => sum + Number(number) * (units[unit as string] as number), 0);
+  const ms = parts.reduce((sum, [, number, unit]) => sum + Number(number) * (units[unit as string] as number), 0);
+  return ms === 0 ? FOR_EVER : Math.min(Math.max(1, Math.round(ms)), FOR_EVER);
 }
 
 function parseFrom(text: string): string {
@@ -215,8 +214,8 @@ function oneOf<T extends string>(flag: string, value: string, known: readonly T[
 }
 
 function positive(flag: string, text: string, most: number): number {
-  const number = Number(text.replace(/s$/, ''));
-  if (Number.isInteger(number) && number >= 1 && number <= most) return number;
+  const number = /^\d+s?$/.test(text) ? Number.parseInt(text, 10) : 0;
+  if (number >= 1 && number <= most) return number;
   throw usage(`${flag} ${quote(text)} is not a number from 1 to ${most}`, `For example ${flag} 3`);
 }
 
@@ -238,7 +237,7 @@ export interface CleanupFlags extends AgentFlags {
 
 /** @throws TraceError(usage) for a run or node that cannot be one */
 export function parseCleanup(flags: CleanupFlags, env: Env) {
-  const image = env.KUBECTL_TRACE_SVC_IMAGE ?? DEFAULT_IMAGE;
+  const image = env.KUBECTL_TRACE_SVC_IMAGE || DEFAULT_IMAGE;
   if (flags.run !== undefined && !/^[a-z0-9]{4,16}$/.test(flags.run))
     throw usage(
       `--run ${quote(flags.run)} is no run`,
@@ -260,7 +259,7 @@ export interface DoctorFlags extends AgentFlags {
 }
 
 export function parseDoctor(flags: DoctorFlags, env: Env) {
-  const image = env.KUBECTL_TRACE_SVC_IMAGE ?? DEFAULT_IMAGE;
+  const image = env.KUBECTL_TRACE_SVC_IMAGE || DEFAULT_IMAGE;
   if (flags.node !== undefined && flags.allNodes)
     throw usage('--node and --all-nodes exclude each other', 'Leave one out.');
   const { colour } = parseOutput({ ...flags, output: 'tree' });

@@ -1,8 +1,8 @@
-/** The words that name a Service and its port. Pure; what cannot be one is refused with what may have been meant. */
+/** The words that name a Service and its port -> both; what is no Service is told from what is one, mistyped. Pure. */
 import { canonicalAddress } from './ip.ts';
 import { quote, usage } from './request.ts';
 
-export interface TargetWords {
+export interface TargetRequest {
   service: string;
   /** The Service's own namespace, where it is not the one of the context. */
   namespace?: string;
@@ -13,20 +13,17 @@ const WORKLOADS =
   /^(deploy|deployments?|sts|statefulsets?|ds|daemonsets?|rs|replicasets?|ing|ingress(es)?|ep|endpoints|jobs?|nodes?|no)$/i;
 
 /** A Service is found by `svc/NAME[:PORT]`, `NAME[:PORT]` or `NAME PORT`; without any, it is the API server's own. */
-export function parseTarget(words: string[]): TargetWords {
+export function parseTarget(words: string[]): TargetRequest {
   if (words.length > 2)
     throw usage(
       `${words.length} words are too many: ${words.map(quote).join(' ')}`,
       'Name one Service and one port: svc/NAME:PORT',
     );
   const [word, second] = words;
-  if (word?.includes('://'))
-    throw usage(
-      `${quote(word)} is a URL, not a Service`,
-      'Name the Service, and where it is not /, the path: svc/web:80 --path /healthz',
-    );
   if (word === undefined) return { service: 'kubernetes', namespace: 'default' };
-  const [, kind, rest = ''] = /^(?:([^/]*)\/)?(.*)$/s.exec(word) ?? [];
+  if (word.includes('://'))
+    throw usage(`${quote(word)} is an address, not a Service`, 'Name it svc/NAME:PORT; what to ask for is --path.');
+  const [, kind, rest = ''] = /^(?:([^/:]*)\/)?(.*)$/s.exec(word) ?? [];
   if (kind === undefined) refuseMistyped(word);
   if (kind !== undefined && !['svc', 'service', 'services'].includes(kind.toLowerCase()))
     throw usage(

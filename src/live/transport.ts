@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { setTimeout as pause } from 'node:timers/promises';
+import { createSecureContext } from 'node:tls';
 import { KubeConfig } from '@kubernetes/client-node';
 import { ApiError, TraceError } from '../errors.ts';
 import { apiErrorOf, networkError } from './api-errors.ts';
@@ -124,6 +125,8 @@ async function authenticate(connection: Connection, deps: PluginDeps): Promise<A
   const options = { headers: {} } as Authenticated;
   try {
     await config.applyToHTTPSOptions(options);
+    // Else the first request would find out, and throw what nobody expects of it.
+    createSecureContext({ ca: options.ca, cert: options.cert, key: options.key });
   } catch (error) {
     throw new TraceError('usage', `the kubeconfig's user cannot be used: ${(error as Error).message}`);
   }

@@ -111,8 +111,12 @@ describe('what goes wrong', () => {
       }),
       /was cut before its command ended/,
     ],
-    ['a status nobody can read', says(exec => exec.status('<html>')), /status cannot be read: <html>/],
-    ['a status that is no object', says(exec => exec.status('null')), /status cannot be read|no reason given/],
+    [
+      'a status nobody can read',
+      says(exec => exec.status('<html>')),
+      /the status of a command in pod shop\/web-0 cannot be read: <html>$/,
+    ],
+    ['a status that is no object', says(exec => exec.status('null')), /cannot be read: null$/],
     [
       'a status that tells why',
       says(exec =>
