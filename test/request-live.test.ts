@@ -89,7 +89,7 @@ describe('the target', () => {
     ['a dash first', ['svc/-a'], /cannot be the name/, /lower-case/],
     ['a newline', ['web\n'], /"web\\n" cannot be/, /lower-case/],
     ['a pod', ['pod/web-0'], /"pod\/web-0" is no Service/, /--from pod\/NAME/],
-    ['a deployment', ['deploy/web'], /is no Service/, /svc\/web -n deploy/],
+    ['a deployment', ['deploy/web'], /is no Service/, /which one stands before it/],
     ['a namespace and a name', ['shop/web:80'], /is no Service/, /svc\/web -n shop/],
     ['a slash first', ['/web'], /is no Service/, /svc\/web -n NAMESPACE/],
     ['a URL', ['http://web:80/x'], /"http:\/\/web:80\/x" is an address, not a Service/, /--path/],
