@@ -8,10 +8,11 @@ import { journeyLines } from './tree-journey.ts';
 
 export function renderTree(given: Report, style: Style): string {
   const report = escapeReport(given);
+  const byProbe = journeysByProbe(report);
   const blocks = [
     headlines(report, style),
     heading(report, style),
-    ...report.probes.map((probe, index) => probeBlock(report, probe, index, style)),
+    ...report.probes.map((probe, index) => probeBlock(byProbe.get(index) ?? [], probe, style)),
     ...report.divergences.map(divergence => divergenceLines(divergence, report, style)),
     footer(report, style),
   ];
@@ -54,7 +55,7 @@ function heading(report: Report, style: Style): string[] {
     .filter(part => part !== '')
     .join(' ');
   const mode = node.proxyMode
-    ? `kube-proxy ${node.proxyMode}${node.proxyMode === 'iptables' ? ` (${kubeBackend(report)})` : ''}`
+    ? `kube-proxy ${node.proxyMode}${node.proxyMode === 'iptables' ? inBackend(report) : ''}`
     : '';
   const kept = `${plural(completeness.events, 'trace line')}, ${completeness.complete || noneMissing(report) ? 'none lost' : 'incomplete'}`;
   lines.push(
@@ -80,14 +81,25 @@ function noneMissing(report: Report): boolean {
   return !report.findings.some(finding => finding.kind === 'TraceIncomplete' && finding.severity !== 'info');
 }
 
-function kubeBackend(report: Report): string {
+function inBackend(report: Report): string {
   for (const journey of report.journeys)
-    for (const hop of journey.hops) if (/^KUBE-/.test(hop.chain)) return hop.backend;
-  return report.node.backends.join(', ');
+    for (const hop of journey.hops) if (/^KUBE-/.test(hop.chain)) return ` (${hop.backend})`;
+  const { backends } = report.node;
+  return backends.length === 0 ? '' : ` (${backends.join(', ')})`;
 }
 
-function probeBlock(report: Report, probe: Probe, index: number, style: Style): string[] {
-  const journeys = report.journeys.filter(journey => journey.probe === index);
+/** Grouped once: a log of a whole node may hold ten thousands of questions. */
+function journeysByProbe({ journeys }: Report): Map<number, Journey[]> {
+  const groups = new Map<number, Journey[]>();
+  for (const journey of journeys) {
+    const group = groups.get(journey.probe);
+    if (group) group.push(journey);
+    else groups.set(journey.probe, [journey]);
+  }
+  return groups;
+}
+
+function probeBlock(journeys: Journey[], probe: Probe, style: Style): string[] {
   if (journeys.length === 0)
     return wrap(`${probe.target}: no trace line`, style.width - nameOf(probe).length - 1).map(
       (line, i) => `${i === 0 ? style.bold(nameOf(probe)) : ' '.repeat(nameOf(probe).length)} ${line}`,

@@ -32,6 +32,12 @@ describe('tree', () => {
       for (const rewrite of main?.rewrites ?? []) expect(tree).toContain(`${rewrite.field} ${rewrite.from}`);
     });
 
+  test('kube-proxy without a packet of it has no backend to name', () => {
+    const capture = emptyCapture('live', emptyObjects());
+    capture.node = { proxyMode: 'iptables' };
+    expect(render(analyse(capture), 'tree', style)).toContain('kube-proxy iptables · 0 trace lines');
+  });
+
   test.each([60, 72, 80, 100, 120, 200])('%d columns are enough', width => {
     for (const { name, report } of all) {
       const long = lines(render(report, 'tree', createStyle(false, width))).filter(line => [...line].length > width);
