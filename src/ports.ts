@@ -4,11 +4,12 @@
 export interface Files {
   /**
    * The text of a file in chunks, decompressed and decoded. `-` is standard input.
-   * @throws TraceError(usage) for what cannot be read: missing, a directory, no permission, empty, binary, packed in a way we cannot unpack
+   * @throws TraceError(usage) for what cannot be read: missing, a directory, no permission, empty, binary, packed in a way we cannot unpack;
+   *   TraceError(interrupted) where the signal aborts and the text does not end by itself soon after
    */
-  chunks(path: string): AsyncIterable<string>;
+  chunks(path: string, signal?: AbortSignal): AsyncIterable<string>;
   /** The whole text, for small files. Same errors. */
-  read(path: string): Promise<string>;
+  read(path: string, signal?: AbortSignal): Promise<string>;
   /** Whole lines as they are appended, beginning with those that are there; follows rotation. Ends when the signal aborts. */
   follow(path: string, signal: AbortSignal): AsyncIterable<string>;
   /** @throws TraceError(usage) where the file cannot be written */

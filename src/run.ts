@@ -2,7 +2,7 @@
 
 import { createAnalysis } from './analyse.ts';
 import { type Capture, encodeCapture } from './capture.ts';
-import { EXIT } from './errors.ts';
+import { EXIT, TraceError } from './errors.ts';
 import { contextOf, explainFiles, nameOf } from './explain-files.ts';
 import type { FindingKind, Report } from './model.ts';
 import type { Files, Out } from './ports.ts';
@@ -17,10 +17,16 @@ export interface Deps {
   signal: AbortSignal;
 }
 
-export async function runExplain(request: ExplainRequest, deps: Deps): Promise<number> {
+export async function runExplain(request: ExplainRequest, given: Deps): Promise<number> {
+  const deps = { ...given, files: heeding(given.files, given.signal) };
   if (request.follow) return followExplain(request, deps);
   const { report, capture } = await explainFiles(request, deps.files);
   return finish(report, capture, request, deps);
+}
+
+/** Whatever is read, a signal ends the waiting for it. */
+function heeding(files: Files, signal: AbortSignal): Files {
+  return { ...files, chunks: path => files.chunks(path, signal), read: path => files.read(path, signal) };
 }
 
 /** Saves, prints, and says by the exit code what came of it. */
@@ -63,11 +69,16 @@ async function followExplain(request: ExplainRequest, deps: Deps): Promise<numbe
     batch = openBatch(context, path);
   };
   let timer: NodeJS.Timeout | undefined;
-  for await (const chunk of lines) {
-    batch.push(chunk);
-    clearTimeout(timer);
-    timer = setTimeout(flush, QUIET_MS);
-    if (batch.events() > 50_000) flush();
+  try {
+    for await (const chunk of lines) {
+      batch.push(chunk);
+      clearTimeout(timer);
+      timer = setTimeout(flush, QUIET_MS);
+      if (batch.events() > 50_000) flush();
+    }
+  } catch (error) {
+    // What follows a log ends by a signal: what came until then is still told.
+    if (!(error instanceof TraceError && error.kind === 'interrupted')) throw error;
   }
   clearTimeout(timer);
   flush();

@@ -140,6 +140,14 @@ describe('refused: one line that says what failed, one that says what to do, and
       /xz -dc .* \| kubectl trace-svc explain -/,
     ],
     [
+      'packed by xz, on standard input',
+      () => ['-'],
+      /standard input is packed by xz/,
+      /first: xz -dc \| kubectl/,
+      { input: Buffer.from('fd377a585a000004e6d6b446', 'hex') },
+    ],
+    ['a device without an end', () => ['/dev/zero'], /\/dev\/zero is not text but binary/, /\/dev\/kmsg/],
+    [
       'packed by zstd',
       () => [file('kern.log.zst', Buffer.from('28b52ffd2400010000', 'hex'))],
       /is packed by zstd/,
@@ -687,6 +695,38 @@ describe('--follow', () => {
     const result = await end;
     expect(result.stdout).toBe('');
     expect(result.stderr).toBe('');
+  });
+});
+
+describe('pipes', () => {
+  const fifo = (name: string): string => {
+    const path = join(dir, name);
+    execFileSync('mkfifo', [path]);
+    return path;
+  };
+
+  test('a named one is read like a file, also where it is packed', async () => {
+    const path = fifo('pipe');
+    const end = ended(start(['explain', path, ...WITH]));
+    execFileSync('sh', ['-c', `gzip -c '${KMSG}' >'${path}'`]);
+    const result = await end;
+    expect(result).toMatchObject({ code: 0, stderr: '' });
+    expect(result.stdout).toContain('default/web:80 answered');
+  });
+
+  test('gzip on standard input', async () => {
+    expect((await explain(['-', ...WITH], { input: gzipSync(kmsg) })).stdout).toContain('default/web:80 answered');
+  });
+
+  test.each<[string, () => string, NodeJS.Signals, number]>([
+    ['a named one that nobody writes to', () => fifo('silent-pipe'), 'SIGINT', 130],
+    ['standard input that stays open', () => '-', 'SIGTERM', 143],
+  ])('a signal ends the waiting for %s', async (_, path, signal, code) => {
+    const child = start(['explain', path()]);
+    const end = ended(child);
+    await new Promise(resolve => setTimeout(resolve, 700));
+    child.kill(signal);
+    expect(await end).toMatchObject({ code, stdout: '', stderr: 'interrupted; cleaned up\n' });
   });
 });
 

@@ -1,7 +1,10 @@
 /** Files of the workstation: node:fs and node:zlib. Every way a file can be no text ends in one clear line. */
 import { isAscii } from 'node:buffer';
 import { closeSync, constants, createReadStream, openSync, readSync } from 'node:fs';
-import { open, stat, writeFile } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
+import { Socket } from 'node:net';
+import { pipeline, Readable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import { TextDecoder } from 'node:util';
 import { createGunzip } from 'node:zlib';
 import { TraceError } from '../errors.ts';
@@ -10,15 +13,17 @@ import type { Files } from '../ports.ts';
 /** Larger pieces leave the processor's cache between being read and being cut into lines, and take twice as long. */
 const CHUNK = 64 * 1024;
 
-export function createFiles(stdin: NodeJS.ReadableStream): Files {
-  const chunks = (path: string) =>
-    path === '-' ? decode(stdin as AsyncIterable<Buffer>, 'standard input') : fileChunks(path);
+const STDIN = 'standard input';
+
+export function createFiles(stdin: Readable): Files {
+  const chunks = (path: string, signal?: AbortSignal) =>
+    path === '-' ? decode(stdin, STDIN, signal) : fileChunks(path, signal);
   return {
     chunks,
-    async read(path) {
+    async read(path, signal) {
       const parts: string[] = [];
       let length = 0;
-      for await (const chunk of chunks(path)) {
+      for await (const chunk of chunks(path, signal)) {
         parts.push(chunk);
         length += chunk.length;
         if (length > MOST_TEXT)
@@ -52,7 +57,7 @@ export function createFiles(stdin: NodeJS.ReadableStream): Files {
 
 const MOST_TEXT = 256 * 1024 * 1024;
 
-async function* fileChunks(path: string): AsyncGenerator<string> {
+async function* fileChunks(path: string, signal?: AbortSignal): AsyncGenerator<string> {
   const info = await stat(path).catch(error => {
     throw fail(path, reasonOf(error), remedyOf(error), error);
   });
@@ -63,20 +68,28 @@ async function* fileChunks(path: string): AsyncGenerator<string> {
       'is empty',
       'Was the log written elsewhere? Try journalctl -k, dmesg, or another file in /var/log.',
     );
-  if (info.isCharacterDevice()) {
-    yield* kernelRecords(path);
-    return;
-  }
-  const head = await readHead(path);
-  const packed = packedBy(head);
-  if (packed !== undefined)
-    throw fail(path, `is packed by ${packed}`, `Unpack it first: ${packed} -dc ${path} | kubectl trace-svc explain -`);
-  const raw = createReadStream(path, { highWaterMark: CHUNK });
-  yield* decode(isGzip(head) ? gunzip(raw, path) : raw, path);
+  if (info.isCharacterDevice()) yield* kernelRecords(path, signal);
+  else yield* decode(info.isFIFO() ? openPipe(path) : createReadStream(path, { highWaterMark: CHUNK }), path, signal);
 }
 
+/** `<(dmesg)` or mkfifo: opened without waiting, for a blocking open() would hold the process against every signal. */
+function openPipe(path: string): Readable {
+  try {
+    return new Socket({
+      fd: openSync(path, constants.O_RDONLY | constants.O_NONBLOCK),
+      readable: true,
+      writable: false,
+    });
+  } catch (error) {
+    throw fail(path, reasonOf(error), remedyOf(error), error);
+  }
+}
+
+/** So many records are read before signals get a turn. */
+const TURN = 256;
+
 /** /dev/kmsg gives one record a read, and EAGAIN at the end; EPIPE says that records were overwritten before they were read. */
-async function* kernelRecords(path: string): AsyncGenerator<string> {
+async function* kernelRecords(path: string, signal?: AbortSignal): AsyncGenerator<string> {
   let fd: number;
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -85,10 +98,14 @@ async function* kernelRecords(path: string): AsyncGenerator<string> {
   }
   try {
     const buffer = Buffer.alloc(8192);
-    for (;;) {
+    for (let records = 1; ; records++) {
       const text = readRecord(fd, buffer);
       if (text === undefined) return;
+      // The kernel escapes zero bytes; devices without an end, like /dev/zero and /dev/random, are told by them.
+      if (text.includes('\0')) throw fail(path, 'is not text but binary', 'Of devices, explain reads /dev/kmsg.');
       yield text;
+      if (records % TURN === 0) await setImmediate();
+      if (signal?.aborted) throw interrupted(path);
     }
   } finally {
     closeSync(fd);
@@ -107,18 +124,6 @@ function readRecord(fd: number, buffer: Buffer): string | undefined {
   }
 }
 
-async function readHead(path: string): Promise<Buffer> {
-  const handle = await open(path).catch(error => {
-    throw fail(path, reasonOf(error), remedyOf(error), error);
-  });
-  try {
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(16), 0, 16, 0);
-    return buffer.subarray(0, bytesRead);
-  } finally {
-    await handle.close();
-  }
-}
-
 function isGzip(head: Buffer): boolean {
   return head[0] === 0x1f && head[1] === 0x8b;
 }
@@ -131,11 +136,14 @@ function packedBy(head: Buffer): string | undefined {
   return hex.startsWith('425a68') ? 'bzip2' : undefined;
 }
 
-async function* gunzip(raw: NodeJS.ReadableStream, path: string): AsyncGenerator<Buffer> {
-  const unpacked = raw.pipe(createGunzip({ chunkSize: CHUNK }));
+async function* gunzip(packed: AsyncIterable<Buffer>, path: string): AsyncGenerator<Buffer> {
+  const gunzip = createGunzip({ chunkSize: CHUNK });
+  // Its errors, and those of the source, come out where it is read.
+  pipeline(Readable.from(packed), gunzip, () => {});
   try {
-    for await (const chunk of unpacked) yield chunk as Buffer;
+    for await (const chunk of gunzip) yield chunk as Buffer;
   } catch (error) {
+    if (error instanceof TraceError) throw error;
     throw fail(
       path,
       `is a damaged gzip file (${(error as Error).message})`,
@@ -145,12 +153,50 @@ async function* gunzip(raw: NodeJS.ReadableStream, path: string): AsyncGenerator
   }
 }
 
+/** Ctrl-C ends the writer of a pipe as well, and what that still wrote is read; a reader left waiting gives up. */
+const GRACE_MS = 500;
+
+/** What a stream holds, until its end or until whoever waits for it has had enough. */
+async function* readable(stream: Readable, path: string, signal?: AbortSignal): AsyncGenerator<Buffer> {
+  let timer: NodeJS.Timeout | undefined;
+  const stop = () => {
+    timer = setTimeout(() => stream.destroy(interrupted(path)), GRACE_MS);
+  };
+  if (signal?.aborted) stop();
+  signal?.addEventListener('abort', stop, { once: true });
+  try {
+    for await (const chunk of stream) yield chunk as Buffer;
+  } catch (error) {
+    throw error instanceof TraceError ? error : fail(path, reasonOf(error), remedyOf(error), error);
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    clearTimeout(timer);
+  }
+}
+
+/** Packed or not, told by the first bytes: a pipe cannot be read twice. */
+async function* unpacked(chunks: AsyncGenerator<Buffer>, path: string): AsyncGenerator<Buffer> {
+  const first = await chunks.next();
+  if (first.done) throw fail(path, 'is empty', 'Nothing was written to it.');
+  const packed = packedBy(first.value);
+  if (packed !== undefined)
+    throw fail(
+      path,
+      `is packed by ${packed}`,
+      `Unpack it first: ${packed} -dc${path === STDIN ? '' : ` ${path}`} | kubectl trace-svc explain -`,
+    );
+  const whole = (async function* () {
+    yield first.value;
+    yield* chunks;
+  })();
+  yield* isGzip(first.value) ? gunzip(whole, path) : whole;
+}
+
 /** UTF-8, or UTF-16 as PowerShell's `>` writes it. A zero byte means that this is no text at all. */
-async function* decode(chunks: AsyncIterable<Buffer>, path: string): AsyncGenerator<string> {
+async function* decode(stream: Readable, path: string, signal?: AbortSignal): AsyncGenerator<string> {
   let decoder: TextDecoder | undefined;
   let ascii = true;
-  let any = false;
-  for await (const chunk of chunks) {
+  for await (const chunk of unpacked(readable(stream, path, signal), path)) {
     if (!decoder) {
       const utf16 = chunk[0] === 0xff && chunk[1] === 0xfe;
       if (!utf16 && chunk.subarray(0, 65_536).includes(0))
@@ -162,14 +208,16 @@ async function* decode(chunks: AsyncIterable<Buffer>, path: string): AsyncGenera
       decoder = new TextDecoder(utf16 ? 'utf-16le' : 'utf-8');
       ascii = !utf16;
     }
-    any = true;
     // Kernel logs are ASCII: a byte is a character then, and no decoder is needed until the first one that is more.
     ascii = ascii && isAscii(chunk);
     yield ascii ? chunk.toString('latin1') : decoder.decode(chunk, { stream: true });
   }
-  if (!any) throw fail(path, 'is empty', 'Nothing was written to it.');
   const rest = decoder?.decode();
   if (rest) yield rest;
+}
+
+function interrupted(path: string): TraceError {
+  return new TraceError('interrupted', `${path} was not read to its end`);
 }
 
 function fail(path: string, what: string, remedy: string, cause?: unknown): TraceError {
