@@ -127,7 +127,7 @@ function portList(service: Service): string {
   return service.ports.map(p => `${p.port}/${p.protocol}${p.name === '' ? '' : ` (${p.name})`}`).join(', ') || 'none';
 }
 
-function addressOf(service: Service, { via }: Asked, family: IpFamily): string | undefined {
+function addressOf(service: Service, { via, family: asked }: Asked, family: IpFamily): string | undefined {
   if (via === 'node-port') return undefined;
   const lists = {
     'cluster-ip': service.clusterIPs,
@@ -136,14 +136,17 @@ function addressOf(service: Service, { via }: Asked, family: IpFamily): string |
   };
   const addresses = lists[via];
   const wanted = family === 'ipv4' ? 'ip' : 'ip6';
-  const found = addresses.find(address => familyOf(address) === wanted);
+  // Nobody asked for a family: then any address is better than none.
+  const found = addresses.find(address => familyOf(address) === wanted) ?? (asked ? undefined : addresses[0]);
   if (found !== undefined) return found;
   throw new TraceError(
     'usage',
-    `${service.namespace}/${service.name} has no ${family === 'ipv4' ? 'IPv4' : 'IPv6'} ${via.replace('-', ' ')} address`,
+    `${service.namespace}/${service.name} has no ${asked ? `${family === 'ipv4' ? 'IPv4' : 'IPv6'} ` : ''}${NAMES[via]} address`,
     addresses.length > 0 ? `It has ${addresses.join(', ')}.` : `Its cluster IPs are ${service.clusterIPs.join(', ')}.`,
   );
 }
+
+const NAMES = { 'cluster-ip': 'cluster IP', 'external-ip': 'external IP', 'load-balancer': 'load balancer' };
 
 function nodePortOf(service: Service, port: ServicePort | undefined): number {
   if (port?.nodePort !== undefined) return port.nodePort;

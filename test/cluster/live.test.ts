@@ -215,7 +215,7 @@ describe('what is no Service to trace', () => {
     ['web -n nowhere', 2, /there is no namespace nowhere/],
     ['web --node n3', 2, /there is no node n3/],
     ['web --from pod/nobody', 2, /there is no pod nobody in namespace shop/],
-    ['np --via load-balancer', 2, /has no IPv4 load balancer address/],
+    ['np --via load-balancer', 2, /has no load balancer address/],
     ['web --via node-port', 2, /has no node port/],
     ['web --context nobody', 2, /context "nobody" does not exist/],
     ['web --image registry.local/not/there:1 --image-pull-policy Never', 1, /does not start: ErrImageNeverPull/],
