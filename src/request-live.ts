@@ -5,7 +5,8 @@ import { type IpFamily, VIAS, type Via } from './plan/target.ts';
 import { type OutputFlags, type OutputRequest, parseOutput, quote, usage } from './request.ts';
 import { parseTarget, type TargetRequest } from './request-target.ts';
 
-export interface KubeRequest {
+/** kubectl's global flags, as given. */
+export interface KubeWords {
   kubeconfig?: string;
   context?: string;
   cluster?: string;
@@ -21,6 +22,9 @@ export interface KubeRequest {
   clientKey?: string;
   tlsServerName?: string;
   insecureSkipTlsVerify?: boolean;
+}
+
+export interface KubeRequest extends KubeWords {
   requestTimeoutMs: number;
 }
 
@@ -58,22 +62,7 @@ export interface LiveRequest extends OutputRequest, AgentRequest, TargetRequest 
   verbose: boolean;
 }
 
-export interface KubeFlagWords extends OutputFlags {
-  kubeconfig?: string;
-  context?: string;
-  cluster?: string;
-  user?: string;
-  namespace?: string;
-  server?: string;
-  token?: string;
-  as?: string;
-  asGroup?: string[];
-  asUid?: string;
-  certificateAuthority?: string;
-  clientCertificate?: string;
-  clientKey?: string;
-  tlsServerName?: string;
-  insecureSkipTlsVerify?: boolean;
+export interface KubeFlagWords extends OutputFlags, KubeWords {
   requestTimeout?: string;
 }
 

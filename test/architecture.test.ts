@@ -104,7 +104,10 @@ const LAW: [RegExp, string[]][] = [
   [/^doctor\//, ['doctor/', 'render/escape', 'render/style']],
   [/^yaml$/, ['yaml']],
   [/^commands$/, ['commander', 'type request', 'type request-live', 'version']],
-  [/^live\//, ['ports', 'errors', 'model', 'ip', 'yaml', 'request', 'parse/lines', 'live/', 'node:', 'npm']],
+  [
+    /^live\//,
+    ['ports', 'errors', 'model', 'ip', 'yaml', 'request', 'type request-live', 'parse/lines', 'live/', 'node:', 'npm'],
+  ],
   // The lab is a story and its effects in one: it is the only other place that starts commands.
   [
     /^lab\//,

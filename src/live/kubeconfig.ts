@@ -7,24 +7,7 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { TraceError } from '../errors.ts';
 import { isEmpty, isJson, type Json, type Merged, mergeFiles, type Named, readFile } from './kubeconfig-files.ts';
 
-/** kubectl's global flags, as given. */
-export interface KubeFlags {
-  kubeconfig?: string;
-  context?: string;
-  cluster?: string;
-  user?: string;
-  namespace?: string;
-  server?: string;
-  token?: string;
-  as?: string;
-  asGroup?: string[];
-  asUid?: string;
-  certificateAuthority?: string;
-  clientCertificate?: string;
-  clientKey?: string;
-  tlsServerName?: string;
-  insecureSkipTlsVerify?: boolean;
-}
+export type KubeFlags = KubeWords;
 
 export interface Environment {
   KUBECONFIG?: string | undefined;
