@@ -45,8 +45,8 @@ const DNS_QUESTION = '\\022\\064\\001\\000\\000\\001\\000\\000\\000\\000\\000\\0
 const UDP_SCRIPT = [
   'if command -v socat >/dev/null; then answer=$(printf "$1" | socat -T "$4" - "UDP:$2:$3" 2>&1 | tr -d "\\000" | head -c 2000)',
   'elif command -v nc >/dev/null; then answer=$(printf "$1" | nc -u -w "$4" "$5" "$3" 2>&1 | tr -d "\\000" | head -c 2000)',
-  // bash alone has no way to give up waiting; its sockets do with the shell's own timeout.
-  'elif command -v bash >/dev/null; then answer=$(bash -c \'exec 3<>"/dev/udp/$2/$3" && printf "$1" >&3 && timeout "$4" head -c 2000 <&3\' udp "$1" "$5" "$3" "$4" 2>&1 | tr -d "\\000")',
+  // bash alone has no way to give up waiting. dd hands over what one datagram brought; head would wait for more, and lose it.
+  'elif command -v bash >/dev/null; then answer=$(bash -c \'exec 3<>"/dev/udp/$2/$3" && printf "$1" >&3 && timeout "$4" dd bs=2000 count=1 status=none <&3\' udp "$1" "$5" "$3" "$4" 2>&1 | tr -d "\\000")',
   'else echo "socat, nc or bash" >&2; exit 127; fi',
   'case $answer in "") exit 28 ;; *"onnection refused"*) exit 7 ;; *unreachable*) exit 113 ;; *) printf "%s\\n" "$answer" ;; esac',
 ].join('\n');

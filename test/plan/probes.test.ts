@@ -1,5 +1,7 @@
 /** The probes' command lines: what was asked for reaches the network byte by byte, and no shell sees anything else in it. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { curlProbe, pingProbe, speaksTls, udpProbe } from '../../src/plan/probes.ts';
@@ -86,6 +88,43 @@ describe('UDP', () => {
     ['bytes 0 are left out', { socat: "printf 'a\\000b'" }, { code: 0, stdout: 'ab\n' }],
     ['no tool at all', {}, { code: 127, stderr: 'socat, nc or bash\n' }],
   ])('%s', (_, tools, wanted) => expect(run(tools)).toMatchObject(wanted));
+});
+
+/** bash alone, against sockets that are there: its way to read a datagram is its own. */
+describe.runIf(SHELLS.includes('bash'))('UDP by bash', () => {
+  const ask = async (port: number, seconds: number): Promise<{ code: number | null; stdout: string }> => {
+    const [, , script = '', ...args] = udpProbe('127.0.0.1', port, 'ping', seconds).argv;
+    const hide = 'command() { [ "$2" = bash ]; }';
+    const child = spawn('sh', ['-c', `${hide}\n${script}`, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let stdout = '';
+    child.stdout.setEncoding('utf8').on('data', chunk => {
+      stdout += chunk;
+    });
+    const [code] = await once(child, 'close');
+    return { code, stdout };
+  };
+  const server = async (listen: (answer: (text: string) => void, data: Buffer) => void) => {
+    const socket = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(socket, 'listening');
+    socket.on('message', (data, from) => listen(text => socket.send(text, from.port, from.address), data));
+    return socket;
+  };
+  test('an answer is one datagram, and is not waited on for more', async () => {
+    const socket = await server((answer, data) => answer(`got ${data}`));
+    expect(await ask(socket.address().port, 60)).toEqual({ code: 0, stdout: 'got ping\n' });
+    socket.close();
+  });
+  test('silence', async () => {
+    const socket = await server(() => {});
+    expect(await ask(socket.address().port, 1)).toEqual({ code: 28, stdout: '' });
+    socket.close();
+  });
+  test('a port that is closed', async () => {
+    const socket = await server(() => {});
+    const { port } = socket.address();
+    socket.close();
+    expect(await ask(port, 60)).toEqual({ code: 7, stdout: '' });
+  });
 });
 
 describe('curl and ping', () => {
