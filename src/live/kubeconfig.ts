@@ -5,6 +5,7 @@
  */
 import { isAbsolute, join, resolve } from 'node:path';
 import { TraceError } from '../errors.ts';
+import type { KubeWords } from '../request-live.ts';
 import { isEmpty, isJson, type Json, type Merged, mergeFiles, type Named, readFile } from './kubeconfig-files.ts';
 
 export type KubeFlags = KubeWords;
