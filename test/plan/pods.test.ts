@@ -162,7 +162,7 @@ describe('the agent', () => {
     fc.assert(
       fc.property(
         fc
-          .array(fc.constantFrom('$', '$$', '(', ')', '$(TS_RUN)', '${x}', 'a', "'", '"', '\\', '\n'))
+          .array(fc.constantFrom('$', '$$', '(', ')', '$(TS_RUN)', '${', 'x}', 'a', "'", '"', '\\', '\n'))
           .map(parts => parts.join('')),
         script => {
           const { env, command } = containerOf(agentPod(order({ script })));

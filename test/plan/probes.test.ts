@@ -61,8 +61,8 @@ describe('UDP', () => {
   const run = (tools: Record<string, string>) => {
     const [, , script = '', ...args] = udpProbe('10.0.0.1', 5000, 'ping', 1).argv;
     const functions = Object.entries(tools).map(([name, body]) => `${name}() { ${body}; }`);
-    const hide =
-      'command() { case $2 in ' + `${Object.keys(tools).join('|') || 'none'}) return 0 ;; *) return 1 ;; esac; }`;
+    const there = Object.keys(tools).join('|') || 'none';
+    const hide = `command() { case $2 in ${there}) return 0 ;; *) return 1 ;; esac; }`;
     try {
       const stdout = execFileSync('sh', ['-c', [hide, ...functions, script].join('\n'), ...args], {
         stdio: ['ignore', 'pipe', 'pipe'],
