@@ -41,7 +41,8 @@ export function explain(
     ...cases.flatMap(one =>
       representatives(one).flatMap(connection => checkConnection(one, connection, cases, context, numberOf)),
     ),
-    ...checkUnseen(cases, context, numberOf),
+    // Where the trace itself was lost, that nothing was seen says nothing of the packets.
+    ...(isLost(completeness) ? [] : checkUnseen(cases, context, numberOf)),
     ...checkRules(relevant, context, numberOf),
     ...checkCompleteness(completeness),
   ];
@@ -54,6 +55,10 @@ export function explain(
     divergences: findDivergences(cases, context),
     cases,
   };
+}
+
+function isLost({ events, lost, reasons }: Report['completeness']): boolean {
+  return events === 0 && (lost > 0 || reasons.length > 0);
 }
 
 /** Of connections that went the same way to the same end, one is looked at: the others would only say it again. */

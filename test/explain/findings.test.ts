@@ -636,6 +636,12 @@ const ROWS: Row[] = [
 ];
 
 const NEARLY: Near[] = [
+  {
+    kind: 'NetfilterSawNothing',
+    what: 'the node agent was lost with all it had',
+    report: () => reportOfWorld([], { probes: [curl()], losses: ['the connection to the agent was cut'] }),
+    instead: 'TraceIncomplete',
+  },
   { kind: 'ServiceAnswered', what: 'the SYN alone', report: legacy('apiserver-curl'), instead: 'ReplyLost' },
   { kind: 'ServiceAnswered', what: 'a reset', report: legacy('wrongport-curl'), instead: 'EndpointRefused' },
   {
