@@ -65,21 +65,21 @@ nft_tables() {
 
 # Every iptables that could hold a rule of ours: `PROGRAM`, one a line.
 raw_programs() {
+  nft_tables >"$dir/tables"
   for family in 4 6; do
     if legacy_tables $family | grep -qx raw; then program legacy $family; fi
-    if nft_tables | grep -qx "ip${family#4} raw"; then program nft $family; fi
+    if grep -qx "ip${family#4} raw" "$dir/tables"; then program nft $family; fi
   done
 }
 
 # ---- taking out ------------------------------------------------------------------------------------------------------
 
-# Removes exactly the raw rules that carry one of our tags, found by reading the chain back.
-remove_raw() { # pattern of awk that a line must match
+# Removes exactly the raw rules that carry this run's tag, found by reading the chain back.
+remove_raw() {
   for command in $(raw_programs); do
     for chain in PREROUTING OUTPUT; do
-      while number=$("$command" -w 5 -t raw -L "$chain" -n --line-numbers 2>/dev/null | awk "$1"' {print $1; exit}'); [ -n "$number" ]; do
+      while number=$("$command" -w 5 -t raw -L "$chain" -n --line-numbers 2>/dev/null | awk -v tag="$tag" 'index($0, tag) {print $1; exit}'); [ -n "$number" ]; do
         "$command" -w 5 -t raw -D "$chain" "$number" 2>/dev/null || break
-        echo "$command raw $chain" >>"$dir/removed"
       done
     done
   done
@@ -109,10 +109,17 @@ cleanup() {
   # The table goes with the process that owns it.
   for pid in $pids; do kill "$pid" 2>/dev/null; done
   for pid in $pids; do wait "$pid" 2>/dev/null; done
-  if [ -s "$dir/raw" ]; then remove_raw "index(\$0, \"$tag\")"; remove_made_tables; fi
+  if [ -s "$dir/raw" ]; then remove_raw; remove_made_tables; fi
   restore_nf_log
   verify
   rm -rf "$dir"
+}
+
+# The same from outside, when whoever should have done it may be dead: its processes are those it wrote down.
+clean_up_after() {
+  [ -d "$dir" ] || return 0
+  pids=$(cat "$dir/pids" 2>/dev/null); cleaned=""
+  cleanup
 }
 
 # Reads back: what is still there is said, what is gone is receipted.
@@ -148,8 +155,7 @@ guard() {
     trap 'kill $nap; exit 0' TERM
     sleep "$TS_DEADLINE" & nap=$!; wait $nap
     kill -TERM $$; sleep 2
-    [ -d "$dir" ] || exit 0
-    pids=$(cat "$dir/pids"); cleaned=""; verify() { :; }; cleanup ) &
+    verify() { :; }; clean_up_after ) &
   guard_pid=$!
 }
 
@@ -202,16 +208,16 @@ choose_method() {
   say "fact method $TS_METHOD"
 }
 
-has_kube_rules() { # legacy|nft
-  [ "$1" = nft ] || legacy_tables 4 | grep -qx nat || return 1
-  command=$(program "$1" 4)
+has_legacy_kube_rules() {
+  legacy_tables 4 | grep -qx nat || return 1
+  command=$(program legacy 4)
   [ -n "$command" ] && "$command" -w 5 -t nat -S 2>/dev/null | grep -q '^-N KUBE-SERVICES'
 }
 
 # Raw rules go where the Services' rules are; an empty flavour is not woken up.
 choose_flavour() {
   flavour=nft
-  if [ -z "$nft_works" ] || has_kube_rules legacy; then flavour=legacy; fi
+  if [ -z "$nft_works" ] || has_legacy_kube_rules; then flavour=legacy; fi
   if [ -z "$(program $flavour 4)" ]; then
     say "fail method raw needs iptables-$flavour in the agent's image, as this node's rules are of that flavour"
     return 1
@@ -317,7 +323,8 @@ read_dmesg() {
   [ -s "$dir/dmesg.before" ] || return 0
   dmesg -S >"$dir/dmesg.after" 2>/dev/null
   grep -qxF -f "$dir/dmesg.last" "$dir/dmesg.after" || say "lost the kernel log was overwritten while tracing"
-  awk -v last="$(cat "$dir/dmesg.last")" 'found && /TRACE: / {print "@k " $0} $0 == last {found = 1}' "$dir/dmesg.after" | head -n "$TS_BUDGET"
+  # By the environment: what awk is given with -v it reads for escapes.
+  last=$(cat "$dir/dmesg.last") awk 'found && /TRACE: / {print "@k " $0} $0 == ENVIRON["last"] {found = 1}' "$dir/dmesg.after" | head -n "$TS_BUDGET"
 }
 
 start_journald() {
@@ -368,12 +375,14 @@ section() { # kind name command…
 SERVICE_CHAIN='KUBE-(SVC|SVL|SEP|EXT|FW|XLB)-[A-Z2-7]+'
 
 rules() {
+  sets=""
   : >"$dir/chains"
+  nft_tables >"$dir/tables"
   for family in 4 6; do
     command=$(program legacy $family)
     if [ -n "$(legacy_tables $family)" ] && [ -n "$command" ]; then saved "ip${family#4}tables-legacy-save" "$command-save"; fi
     command=$(program nft $family)
-    if [ -n "$command" ] && nft_tables | grep -q "^ip${family#4} "; then saved "ip${family#4}tables-nft-save" "$command-save"; fi
+    if [ -n "$command" ] && grep -q "^ip${family#4} " "$dir/tables"; then saved "ip${family#4}tables-nft-save" "$command-save"; fi
   done
   have nft || return 0
   nft -a list ruleset >"$dir/rules" 2>/dev/null
@@ -382,6 +391,7 @@ rules() {
 
 saved() { # name command
   "$2" -c >"$dir/rules" 2>/dev/null
+  ! grep -q -e '--match-set' "$dir/rules" || sets=yes
   if is_long "$1"; then section rules "$1" own_chains; else section rules "$1" cat "$dir/rules"; fi
 }
 
@@ -400,26 +410,25 @@ own_chains() {
 }
 
 own_nft_chains() {
-  awk -v service="$TS_SERVICE/" -v pattern="$SERVICE_CHAIN" '
-    FILENAME != current { current = FILENAME; files++ }
-    files == 1 { keep[$1] = 1; next }
+  awk -v service="$TS_SERVICE/" -v pattern="$SERVICE_CHAIN" -v list="$dir/chains" '
+    BEGIN { while ((getline chain <list) > 0) keep[chain] = 1 }
     $1 == "chain" {
       other = ($2 ~ "^" pattern "$" && !($2 in keep)) || ($2 ~ /^(service|endpoint|external|firewall)-[A-Z2-7]+-/ && !index($2, service))
     }
     !other { print }
-    /^\t}/ { other = 0 }' "$dir/chains" "$dir/rules"
+    /^\t}/ { other = 0 }' "$dir/rules"
 }
 
 # How the node would send a packet on: what the kernel does beside netfilter.
 routes() {
   for pod in $TS_PODS; do
+    link=$(ip route get "$pod" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1)
     for target in $TS_TARGETS $(conntrack -L -s "$pod" 2>/dev/null | awk '{n = 0; for (i = 1; i <= NF; i++) if ($i ~ /^src=/ && n++ == 1) print substr($i, 5)}' | sort -u); do
       case $pod$target in *:*.* | *.*:*) continue ;; esac
-      link=$(ip route get "$pod" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1)
       ip route get "$target" from "$pod" iif "${link:-lo}" 2>&1 | head -n 1 | sed "s/^/$target /"
     done
   done
-  ip neigh show 2>/dev/null | grep -w "$(echo FAILED)" | head -n 20
+  ip neigh show 2>/dev/null | grep -w FAILED | head -n 20
 }
 
 evidence() {
@@ -431,7 +440,7 @@ evidence() {
     done
   fi
   if have ipvsadm && [ -r /proc/net/ip_vs ]; then section ipvs ipvsadm ipvsadm -Ln; fi
-  if have ipset && [ "${TS_IPSET:-}" ]; then section ipset ipset ipset save; fi
+  if [ -n "$sets" ] && have ipset; then section ipset ipset ipset save; fi
   section route route routes
   # The newest of both families; later than it, rules may be waiting to be written.
   [ -z "${TS_PROXY:-}" ] || ! have curl || curl -s --noproxy '*' --max-time 1 "http://$TS_PROXY/metrics" 2>/dev/null |
@@ -500,13 +509,13 @@ trace() {
 
 # The container's first process. Restarted after it was killed, it finds what its trace left and removes that first.
 guard_container() {
-  sweep_run() { if [ -d "$dir" ]; then cleaned=""; cleanup; fi; }
-  trap 'kill $nap 2>/dev/null; pids=$(cat "$dir/pids" 2>/dev/null); sweep_run; exit 0' TERM INT
+  trap 'kill $nap 2>/dev/null; clean_up_after; exit 0' TERM INT
   # Process numbers of a container that was killed mean nothing here.
-  sweep_run
+  [ ! -e "$dir/pids" ] || : >"$dir/pids"
+  clean_up_after
   say ready
   sleep "$TS_DEADLINE" & nap=$!; wait $nap
-  pids=$(cat "$dir/pids" 2>/dev/null); sweep_run
+  clean_up_after
   exit 0
 }
 
@@ -518,7 +527,7 @@ end_run() {
   while [ -d "$dir" ] && [ $looks -lt 60 ]; do sleep 0.05; looks=$((looks + 1)); done
   if [ -d "$dir" ]; then
     kill -9 "$main" 2>/dev/null
-    pids=$(cat "$dir/pids" 2>/dev/null); cleaned=""; cleanup
+    clean_up_after
   else say "removed what run $TS_RUN had put in, by its own cleanup"
   fi
 }
@@ -526,7 +535,7 @@ end_run() {
 # What ended runs left on this node: rules past their date, or those of one run that is named.
 sweep() {
   if [ "$TS_RUN" != all ] && [ -d "$dir" ]; then end_run; fi
-  dir="${TMPDIR:-/tmp}/trace-svc-sweep"; mkdir -p "$dir"; : >"$dir/removed"
+  dir="${TMPDIR:-/tmp}/trace-svc-sweep"; mkdir -p "$dir"
   now=$(date -u +%Y-%m-%dT%H:%M:%S)
   for command in $(raw_programs); do
     "$command" -w 5 -t raw -S 2>/dev/null | while read -r word chain spec; do

@@ -1,0 +1,135 @@
+/** Functions of plugin/node-agent.sh that need no node: taken out of the script as they stand, and run by this machine's sh and awk. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+const SCRIPT = readFileSync(new URL('../../plugin/node-agent.sh', import.meta.url), 'utf8');
+
+/** A function's text: from its name to the brace that closes it at the margin; or a variable's line. */
+function part(name: string): string {
+  const found = new RegExp(`^(?:${name}\\(\\) \\{[^]*?^\\}|${name}=.*)$`, 'm').exec(SCRIPT)?.[0];
+  if (found === undefined) throw new Error(`the script has no ${name}`);
+  return found;
+}
+
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'trace-svc-agent-'));
+});
+afterEach(() => rmSync(dir, { recursive: true }));
+
+/** Runs a command with functions of the script; returns the lines it printed. */
+function run(command: string, parts: string[], files: Record<string, string>, env: Record<string, string> = {}) {
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text);
+  const ran = spawnSync('sh', ['-c', [`dir=${dir}`, ...parts.map(part), command].join('\n')], {
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+  });
+  expect(ran.stderr).toBe('');
+  return ran.stdout.split('\n').slice(0, -1);
+}
+
+const PARTS = ['SERVICE_CHAIN', 'own_chains', 'own_nft_chains'];
+const SHOP = { TS_SERVICE: 'shop/web' };
+
+const SAVE = `*nat
+:PREROUTING ACCEPT [0:0]
+:KUBE-SERVICES - [0:0]
+:KUBE-SVC-AAAA - [0:0]
+:KUBE-SEP-BBBB - [0:0]
+:KUBE-SVC-CCCC - [0:0]
+[1:60] -A PREROUTING -j KUBE-SERVICES
+[1:60] -A KUBE-SERVICES -m comment --comment "shop/web:http cluster IP" -j KUBE-SVC-AAAA
+[0:0] -A KUBE-SERVICES -m comment --comment "shop/web2 cluster IP" -j KUBE-SVC-CCCC
+[1:60] -A KUBE-SVC-AAAA -m comment --comment "shop/web:http -> 10.0.0.1:80" -j KUBE-SEP-BBBB
+[1:60] -A KUBE-SEP-BBBB -m comment --comment shop/web:http -j DNAT --to-destination 10.0.0.1:80
+[0:0] -A KUBE-SVC-CCCC -m comment --comment "shop/web2 -> 10.0.0.2:80" -j DNAT --to-destination 10.0.0.2:80
+COMMIT
+`;
+
+const NFT = `table ip nat {
+\tchain KUBE-SVC-AAAA {
+\t\tjump KUBE-SEP-BBBB
+\t}
+
+\tchain KUBE-SVC-CCCC {
+\t\tcounter
+\t}
+}
+`;
+
+const NFTABLES = `table ip kube-proxy {
+\tmap service-ips {
+\t\telements = { 10.96.0.1 . tcp . 80 : goto service-AAAAAAAA-shop/web/tcp/http }
+\t}
+
+\tchain services {
+\t\tip daddr . meta l4proto . th dport vmap @service-ips
+\t}
+
+\tchain service-AAAAAAAA-shop/web/tcp/http {
+\t\tgoto endpoint-BBBBBBBB-shop/web/tcp/http__10.0.0.1/80
+\t}
+
+\tchain service-CCCCCCCC-shop/web2/tcp/http {
+\t\tcounter
+\t}
+}
+`;
+
+describe('of a long listing, chains of other Services are left out', () => {
+  test('iptables-save: everything else is kept as it stood', () => {
+    const kept = run('own_chains', PARTS, { rules: SAVE, chains: '' }, SHOP);
+    const other = /KUBE-SVC-CCCC - |-A KUBE-SVC-CCCC/;
+    expect(kept).toEqual(SAVE.split('\n').filter(line => line !== '' && !other.test(line)));
+    expect(readFileSync(join(dir, 'chains'), 'utf8').split('\n').sort()).toEqual([
+      '',
+      'KUBE-SEP-BBBB',
+      'KUBE-SVC-AAAA',
+    ]);
+  });
+
+  test('nft, of tables that iptables made: the chains that iptables-save told are kept', () => {
+    const kept = run('own_nft_chains', PARTS, { rules: NFT, chains: 'KUBE-SVC-AAAA\nKUBE-SEP-BBBB\n' }, SHOP);
+    expect(kept).toContain('\tchain KUBE-SVC-AAAA {');
+    expect(kept.join('\n')).not.toContain('KUBE-SVC-CCCC');
+  });
+
+  test("nft, kube-proxy's own table, where no chain of iptables was told", () => {
+    const kept = run('own_nft_chains', PARTS, { rules: NFTABLES, chains: '' }, SHOP);
+    const [before = '', after = ''] = NFTABLES.split(/\tchain service-CCCC[^]*?\n\t\}\n/);
+    expect(kept).toEqual(`${before}${after}`.split('\n').slice(0, -1));
+  });
+});
+
+describe('the kernel log where it can only be read at the end', () => {
+  const TRACE = '[2.5] TRACE: raw:PREROUTING:policy:1 IN=eth0';
+
+  /** `dmesg` is this: what the log holds when the probes are done. */
+  function after(before: string[], lines: string[]): string[] {
+    const files = {
+      'dmesg.before': `${before.join('\n')}\n`,
+      'dmesg.last': `${before.at(-1)}\n`,
+      log: `${lines.join('\n')}\n`,
+    };
+    return run('dmesg() { cat "$dir/log"; }\nread_dmesg', ['say', 'read_dmesg'], files, { TS_BUDGET: '100' });
+  }
+
+  test.each([
+    ['a plain last line', ['[1.0] up'], ['[1.0] up', TRACE], [`@k ${TRACE}`]],
+    [
+      'a last line with what awk would read as escapes',
+      ['[1.0] path \\x41\\n'],
+      ['[1.0] path \\x41\\n', TRACE],
+      [`@k ${TRACE}`],
+    ],
+    [
+      'the last line has been overwritten',
+      ['[1.0] up'],
+      [TRACE],
+      ['@lost the kernel log was overwritten while tracing'],
+    ],
+  ])('%s', (_, before, lines, said) => expect(after(before, lines)).toEqual(said));
+});
