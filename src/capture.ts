@@ -6,9 +6,9 @@
 import { TraceError } from './errors.ts';
 import type { KubeObjects, Probe } from './model.ts';
 import { departsFrom, type Shape } from './shape-of.ts';
+import { API_VERSION } from './version.ts';
 
 export const CAPTURE_KIND = 'Capture';
-export const API_VERSION = 'trace-svc/v1alpha1';
 
 export interface CaptureTrace {
   /** What the text is, for people: `kmsg`, `nft-monitor`, a file's name. */
@@ -76,6 +76,12 @@ export function emptyCapture(origin: Capture['origin'], objects: KubeObjects): C
     cleanup: { complete: true, removed: [] },
     notes: [],
   };
+}
+
+/** Something of ours is still there. */
+export function markLeft(capture: Capture, left: string[]): void {
+  if (left.length === 0) return;
+  capture.cleanup = { ...capture.cleanup, complete: false, left: [...(capture.cleanup.left ?? []), ...left] };
 }
 
 export function encodeCapture(capture: Capture): string {

@@ -4,7 +4,6 @@ import { setMaxListeners } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { API_VERSION } from './capture.ts';
 import { CommanderError, createProgram, type Handlers } from './commands.ts';
 import { EXIT, exitCodeOf, TraceError } from './errors.ts';
 import { createFiles } from './live/files.ts';
@@ -16,7 +15,7 @@ import type { KubeRequest } from './request-live.ts';
 import type { Deps } from './run.ts';
 import type { LabDeps } from './run-lab.ts';
 import type { LiveDeps } from './run-live.ts';
-import { NAME } from './version.ts';
+import { API_VERSION, NAME } from './version.ts';
 
 const BY_SIGNAL: Partial<Record<NodeJS.Signals, number>> = {
   SIGINT: EXIT.interrupted,
@@ -187,20 +186,19 @@ async function createDeps(colour: Colour, signal: AbortSignal, quiet: boolean, v
 /** A spinner where a person looks on; plain lines elsewhere, and on a terminal that claims to have no columns (ora would hang). */
 async function createOut(quiet: boolean, verbose: boolean): Promise<Out> {
   const result = (text: string) => void process.stdout.write(text);
-  const line = (text: string) => void process.stderr.write(`${escapeText(text)}\n`);
   if (quiet) return { result, say() {}, step() {} };
   if (verbose || !process.stderr.isTTY || !process.stderr.columns || process.env.TERM === 'dumb') {
     const began = performance.now();
-    const timed = (text: string) => line(`${((performance.now() - began) / 1000).toFixed(2)} s  ${text}`);
-    return { result, say: line, step: verbose ? timed : line };
+    const timed = (text: string) => say(`${((performance.now() - began) / 1000).toFixed(2)} s  ${text}`);
+    return { result, say, step: verbose ? timed : say };
   }
-  return createSpinner(result, line);
+  return createSpinner(result);
 }
 
 /** Whatever is said next, the spinner is gone by then. */
 let endProgress = () => {};
 
-async function createSpinner(result: (text: string) => void, line: (text: string) => void): Promise<Out> {
+async function createSpinner(result: (text: string) => void): Promise<Out> {
   const { default: ora } = await import('ora');
   const spinner = ora({ stream: process.stderr, discardStdin: false });
   const aside = (write: (text: string) => void) => (text: string) => {
@@ -208,7 +206,7 @@ async function createSpinner(result: (text: string) => void, line: (text: string
     write(text);
   };
   endProgress = () => spinner.stop();
-  return { result: aside(result), say: aside(line), step: text => void spinner.start(escapeText(text)) };
+  return { result: aside(result), say: aside(say), step: text => void spinner.start(escapeText(text)) };
 }
 
 /** --color, then NO_COLOR (no-color.org), then FORCE_COLOR, then whether a person is looking. */

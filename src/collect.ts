@@ -1,5 +1,5 @@
 /** The story of one trace: rules in, probes out, evidence gathered, rules out again. Knows no cluster and no namespace, only a Site. */
-import type { Capture, CaptureProbe } from './capture.ts';
+import { type Capture, type CaptureProbe, markLeft } from './capture.ts';
 import { TraceError } from './errors.ts';
 import { type AgentOutput, newAgentOutput, readAgentLine } from './parse/agent-output.ts';
 import { type AgentOrder, agentEnvironment } from './plan/agent.ts';
@@ -185,5 +185,5 @@ function keep(capture: Capture, output: AgentOutput): void {
     );
   capture.notes.push(...output.said);
   capture.cleanup.removed.push(...output.removed);
-  if (output.left.length > 0) capture.cleanup = { ...capture.cleanup, complete: false, left: output.left };
+  markLeft(capture, output.left);
 }

@@ -41,6 +41,12 @@ export class ApiError extends TraceError {
   }
 }
 
+/** Did the API server answer with one of these statuses? Also where another error tells it in better words. */
+export function hasStatus(error: unknown, ...statuses: number[]): boolean {
+  const answer = error instanceof TraceError && error.cause instanceof ApiError ? error.cause : error;
+  return answer instanceof ApiError && statuses.includes(answer.status);
+}
+
 export function exitCodeOf(kind: ErrorKind): number {
   switch (kind) {
     case 'usage':

@@ -1,7 +1,8 @@
 /** The report's head: whose Service was asked, by whom, on which node. Everything else in it is there already. */
-import { API_VERSION, type Capture } from './capture.ts';
+import type { Capture } from './capture.ts';
 import type { Explanation } from './explain/explain.ts';
 import type { Hop, Report } from './model.ts';
+import { API_VERSION } from './version.ts';
 
 /** @param sources names of the inputs */
 export function reportOf(

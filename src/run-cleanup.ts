@@ -3,10 +3,10 @@ import { EXIT, TraceError } from './errors.ts';
 import type { Cluster, Out } from './ports.ts';
 import type { AgentRequest } from './request-live.ts';
 import { lookUpNodes } from './site/lookup.ts';
-import { askNode } from './site/on-node.ts';
+import { nodesToAsk } from './site/nodes.ts';
+import { askNode, nodeQuestion } from './site/on-node.ts';
 import { deletePod } from './site/pods.ts';
 import { listPods, readStrays } from './site/strays.ts';
-import { createUndo } from './undo.ts';
 
 export interface CleanupRequest extends AgentRequest {
   /** Only this run, also before its deadline. */
@@ -59,7 +59,7 @@ async function nodesToSweep({ node }: CleanupRequest, { cluster, signal }: Clean
   const nodes = await lookUpNodes(cluster, signal);
   if (!nodes)
     throw new TraceError('refused', 'you may not list nodes, so nobody knows where to look', 'Name one with --node.');
-  return nodes.filter(one => one.ready && one.os === 'linux').map(one => one.name);
+  return nodesToAsk(nodes);
 }
 
 interface Swept {
@@ -69,25 +69,10 @@ interface Swept {
 
 async function sweepNode(node: string, request: CleanupRequest, deps: CleanupDeps): Promise<Swept> {
   const { cluster, signal, agentScript, newRunId } = deps;
-  const undo = createUndo();
+  const about = request.run ?? 'all';
+  const question = nodeQuestion(request, cluster, { node, run: newRunId(), script: agentScript, role: 'sweep', about });
   try {
-    const output = await askNode(
-      cluster,
-      {
-        namespace: request.agentNamespace ?? cluster.namespace,
-        node,
-        run: newRunId(),
-        image: request.agentImage,
-        pullPolicy: request.pullPolicy,
-        pullSecrets: request.pullSecrets,
-        script: agentScript,
-        role: 'sweep',
-        about: request.run ?? 'all',
-        startTimeoutMs: request.startTimeoutMs,
-      },
-      undo,
-      signal,
-    );
+    const output = await askNode(cluster, question, signal);
     const lines = [
       ...output.removed.map(text => `${node}: removed ${text}`),
       ...output.left.map(text => `${node}: could not remove ${text}`),
@@ -98,8 +83,6 @@ async function sweepNode(node: string, request: CleanupRequest, deps: CleanupDep
   } catch (error) {
     if (signal.aborted || !(error instanceof TraceError)) throw error;
     return { lines: [`${node}: not looked at: ${error.message}`], clean: false };
-  } finally {
-    await undo.run();
   }
 }
 

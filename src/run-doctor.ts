@@ -3,15 +3,15 @@
 import { dataplaneVerdicts } from './doctor/dataplane.ts';
 import { renderVerdicts } from './doctor/render.ts';
 import { nodeVerdicts, type Verdict } from './doctor/verdicts.ts';
-import { ApiError, EXIT, TraceError } from './errors.ts';
+import { EXIT, TraceError } from './errors.ts';
 import type { Cluster, Out } from './ports.ts';
 import type { Style } from './render/style.ts';
 import type { AgentRequest } from './request-live.ts';
-import { fromRights, isAllowed, podRights, type Right, rightText } from './site/access.ts';
+import { fromRights, isAllowed, podRights, type Right, rights, rightText, unless } from './site/access.ts';
 import { levelOf, lookUpNodes } from './site/lookup.ts';
-import { chooseNode, type NodeState } from './site/nodes.ts';
-import { askNode } from './site/on-node.ts';
-import { createUndo } from './undo.ts';
+import { chooseNode, type NodeState, nodesToAsk as namesToAsk } from './site/nodes.ts';
+import { askNode, nodeQuestion } from './site/on-node.ts';
+import { paths } from './site/paths.ts';
 
 export interface DoctorRequest extends AgentRequest {
   node?: string;
@@ -61,7 +61,7 @@ async function clusterVerdicts(request: DoctorRequest, deps: DoctorDeps): Promis
 }
 
 async function serverVerdict({ cluster, signal }: DoctorDeps): Promise<Verdict> {
-  const { gitVersion } = (await cluster.send('GET', '/version', { signal })) as { gitVersion?: string };
+  const { gitVersion } = (await cluster.send('GET', paths.version(), { signal })) as { gitVersion?: string };
   const text = `${cluster.server} (context ${cluster.context}), Kubernetes ${gitVersion ?? '?'}`;
   return { where: 'cluster', what: 'API server', state: 'ok', text };
 }
@@ -69,8 +69,8 @@ async function serverVerdict({ cluster, signal }: DoctorDeps): Promise<Verdict> 
 async function rightVerdicts({ cluster, signal }: DoctorDeps, agent: string): Promise<Verdict[]> {
   const home = cluster.namespace;
   const needed: Right[] = [
-    { verb: 'get', resource: 'services', namespace: home },
-    { verb: 'list', resource: 'endpointslices', group: 'discovery.k8s.io', namespace: home },
+    rights.service(home),
+    rights.slices(home),
     ...podRights(home),
     ...(agent === home ? [] : podRights(agent)),
   ];
@@ -110,51 +110,33 @@ async function securityVerdict({ cluster, signal }: DoctorDeps, agent: string): 
 }
 
 async function daemonSets(cluster: Cluster, signal: AbortSignal): Promise<string[] | undefined> {
-  try {
-    const list = await cluster.send('GET', '/apis/apps/v1/namespaces/kube-system/daemonsets', { signal });
-    return ((list as { items?: { metadata?: { name?: string } }[] }).items ?? []).map(
-      item => item.metadata?.name ?? '',
-    );
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 403) return undefined;
-    throw error;
-  }
+  const list = await cluster.send('GET', paths.daemonSets('kube-system'), { signal }).catch(unless(403));
+  return (list as { items?: { metadata?: { name?: string } }[] } | undefined)?.items?.map(
+    item => item.metadata?.name ?? '',
+  );
 }
 
 async function nodesToAsk({ node, allNodes }: DoctorRequest, { cluster, signal }: DoctorDeps): Promise<string[]> {
   const nodes: NodeState[] | undefined = await lookUpNodes(cluster, signal);
   if (!allNodes) return [chooseNode(nodes, node)].filter(one => one !== undefined);
   if (!nodes) throw new TraceError('refused', 'you may not list nodes', 'Name one with --node.');
-  return nodes.filter(one => one.ready && one.os === 'linux').map(one => one.name);
+  return namesToAsk(nodes);
 }
 
 async function askOne(node: string, request: DoctorRequest, deps: DoctorDeps): Promise<Verdict[]> {
   const { cluster, signal, agentScript, newRunId } = deps;
-  const undo = createUndo();
+  const own = { node, run: newRunId(), script: agentScript, role: 'facts', about: 'facts' } as const;
+  const where = { where: `node ${node}`, what: 'agent' };
   try {
-    const output = await askNode(
-      cluster,
-      {
-        namespace: request.agentNamespace ?? cluster.namespace,
-        node,
-        run: newRunId(),
-        image: request.agentImage,
-        pullPolicy: request.pullPolicy,
-        pullSecrets: request.pullSecrets,
-        script: agentScript,
-        role: 'facts',
-        about: 'facts',
-        startTimeoutMs: request.startTimeoutMs,
-      },
-      undo,
-      signal,
-    );
-    return nodeVerdicts(node, output.facts, output.failure);
+    const { facts, failure, left } = await askNode(cluster, nodeQuestion(request, cluster, own), signal);
+    const remedy = 'kubectl trace-svc cleanup removes it.';
+    return [
+      ...nodeVerdicts(node, facts, failure),
+      ...left.map(text => ({ ...where, state: 'warn' as const, text: `not taken away again: ${text}`, remedy })),
+    ];
   } catch (error) {
     if (signal.aborted || !(error instanceof TraceError)) throw error;
     const remedy = error.remedy === undefined ? {} : { remedy: error.remedy };
-    return [{ where: `node ${node}`, what: 'agent', state: 'fail', text: error.message, ...remedy }];
-  } finally {
-    await undo.run();
+    return [{ ...where, state: 'fail', text: error.message, ...remedy }];
   }
 }

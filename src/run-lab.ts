@@ -1,12 +1,12 @@
 /** The `lab` command: run it if this machine can, else replay a recorded one, saying so. */
 import { analyse } from './analyse.ts';
-import { type Capture, decodeCapture } from './capture.ts';
+import { type Capture, decodeCapture, markLeft } from './capture.ts';
 import { TraceError } from './errors.ts';
 import type { Mode, Scenario } from './lab/scenarios.ts';
 import { findScenario, SCENARIOS } from './lab/scenarios.ts';
 import type { LabRequest } from './request.ts';
 import { type Deps, finish } from './run.ts';
-import { createUndo, type NotUndone } from './undo.ts';
+import { createUndo, thenUndo } from './undo.ts';
 
 /** What the edge knows of this machine. */
 export interface LabDeps extends Deps {
@@ -50,28 +50,11 @@ async function runOrReplay(request: LabRequest, deps: LabDeps): Promise<Capture>
 
 async function runOnce(request: LabRequest, mode: Mode, deps: LabDeps): Promise<Capture> {
   const undo = createUndo();
-  let capture: Capture;
-  try {
-    capture = await deps.run(findScenario(request.scenario) as Scenario, mode, request.keep, undo);
-  } catch (error) {
-    throw cleanupError(await undo.run()) ?? error;
-  }
-  const left = await undo.run();
-  if (left.length > 0) capture.cleanup = { ...capture.cleanup, complete: false, left: left.map(textOf) };
-  return capture;
-}
-
-function cleanupError(left: NotUndone[]): TraceError | undefined {
-  if (left.length === 0) return undefined;
-  return new TraceError(
-    'cleanup',
-    `not cleaned up: ${left.map(textOf).join('; ')}`,
-    'kubectl trace-svc cleanup tries again.',
+  const [capture, left] = await thenUndo(undo, 'kubectl trace-svc cleanup tries again.', () =>
+    deps.run(findScenario(request.scenario) as Scenario, mode, request.keep, undo),
   );
-}
-
-function textOf({ what, why }: NotUndone): string {
-  return `${what}: ${why}`;
+  markLeft(capture, left);
+  return capture;
 }
 
 async function replay(request: LabRequest, deps: LabDeps): Promise<Capture> {

@@ -1,14 +1,13 @@
 /** `kubectl trace-svc svc/NAME`: look, say what will be done, trace, clean up, explain. Imports no effect; the edge hands them in. */
 import { analyse } from './analyse.ts';
-import { type Capture, emptyCapture } from './capture.ts';
+import { type Capture, emptyCapture, markLeft } from './capture.ts';
 import { collect, type TraceOrder } from './collect.ts';
 import { EXIT, TraceError } from './errors.ts';
 import { familyOf } from './ip.ts';
 import type { Report } from './model.ts';
 import { KUBE_PROXY } from './plan/agent.ts';
-import { isOfFamily } from './plan/pods.ts';
 import { curlProbe, type ProbePlan, pingProbe, speaksTls, udpProbe } from './plan/probes.ts';
-import { resolveTarget, type Target } from './plan/target.ts';
+import { isOfFamily, resolveTarget, type Target } from './plan/target.ts';
 import type { Cluster } from './ports.ts';
 import type { LiveRequest } from './request-live.ts';
 import { type Deps, finish } from './run.ts';
@@ -17,7 +16,7 @@ import { describeRun } from './site/dry-run.ts';
 import { type Lookup, lookUp } from './site/lookup.ts';
 import { chooseNode } from './site/nodes.ts';
 import { checkSource, type OpenOrder, type OpenSite, openSite } from './site/open.ts';
-import { createUndo, type NotUndone, type Undo } from './undo.ts';
+import { createUndo, thenUndo, type Undo } from './undo.ts';
 
 export interface LiveDeps extends Deps {
   cluster: Cluster;
@@ -144,18 +143,16 @@ function openOrder(request: LiveRequest, plan: Plan, { run, agentScript }: LiveD
   };
 }
 
+const LEFT_REMEDY =
+  'Everything on the node ends by itself at the deadline; kubectl trace-svc cleanup removes the rest.';
+
 async function traceAndUndo(request: LiveRequest, plan: Plan, order: OpenOrder, deps: LiveDeps): Promise<Capture> {
   const undo = createUndo();
   const capture = newCapture(request, plan);
-  try {
-    await traceOn(request, plan, order, capture, undo, deps);
-  } catch (error) {
-    deps.out.step('cleaning up');
-    throw cleanupError(await undo.run()) ?? error;
-  }
-  deps.out.step('cleaning up');
-  const left = await undo.run();
-  if (left.length > 0) capture.cleanup = { ...capture.cleanup, complete: false, left: left.map(textOf) };
+  const [, left] = await thenUndo(undo, LEFT_REMEDY, () =>
+    traceOn(request, plan, order, capture, undo, deps).finally(() => deps.out.step('cleaning up')),
+  );
+  markLeft(capture, left);
   return capture;
 }
 
@@ -239,17 +236,4 @@ function probesFor(request: LiveRequest, target: Target, address: string): Probe
       : curlProbe(address, target.port, { scheme, path, seconds: timeout });
   const again = Array.from({ length: count - 1 }, () => [asked]);
   return [[asked, pingProbe(address)], ...again];
-}
-
-function cleanupError(left: NotUndone[]): TraceError | undefined {
-  if (left.length === 0) return undefined;
-  return new TraceError(
-    'cleanup',
-    `not cleaned up: ${left.map(textOf).join('; ')}`,
-    'Everything on the node ends by itself at the deadline; kubectl trace-svc cleanup removes the rest.',
-  );
-}
-
-function textOf({ what, why }: NotUndone): string {
-  return `${what}: ${why}`;
 }

@@ -1,5 +1,7 @@
 /** What must be undone, last things first. An undo is registered before the deed, and all of them run, whatever fails. */
 
+import { TraceError } from './errors.ts';
+
 export interface NotUndone {
   what: string;
   why: string;
@@ -30,4 +32,27 @@ export function createUndo(): Undo {
       return failed;
     },
   };
+}
+
+export function notUndoneText({ what, why }: NotUndone): string {
+  return `${what}: ${why}`;
+}
+
+/**
+ * Does the work, then undoes it, also where it failed.
+ * @param remedy what to do about something that is left
+ * @returns what came of the work, and what could not be undone
+ * @throws the work's error; TraceError(cleanup) where something is left as well, as that is the worse news
+ */
+export async function thenUndo<T>(undo: Undo, remedy: string, work: () => Promise<T>): Promise<[T, string[]]> {
+  let done: T;
+  try {
+    done = await work();
+  } catch (error) {
+    const left = (await undo.run()).map(notUndoneText).join('; ');
+    if (left === '') throw error;
+    const why = error instanceof Error ? error.message : String(error);
+    throw new TraceError('cleanup', `${why}; and not cleaned up: ${left}`, remedy, error);
+  }
+  return [done, (await undo.run()).map(notUndoneText)];
 }

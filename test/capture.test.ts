@@ -2,9 +2,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { analyse } from '../src/analyse.ts';
-import { API_VERSION, type Capture, decodeCapture, emptyCapture, encodeCapture, isCapture } from '../src/capture.ts';
+import { type Capture, decodeCapture, emptyCapture, encodeCapture, isCapture } from '../src/capture.ts';
 import { TraceError } from '../src/errors.ts';
 import { emptyObjects } from '../src/kube/objects.ts';
+import { API_VERSION } from '../src/version.ts';
 import { allScenarios, captureOf, ipvsCapture } from './reconstruct/captures.ts';
 
 function replayed(capture: Capture): Capture {

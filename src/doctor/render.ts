@@ -1,11 +1,13 @@
 /** Verdicts -> text, one line each, and what to do below; or JSON. Pure. */
+
 import { escapeJson, escapeText } from '../render/escape.ts';
 import { type Style, wrap } from '../render/style.ts';
+import { API_VERSION } from '../version.ts';
 import type { Verdict } from './verdicts.ts';
 
 export function renderVerdicts(verdicts: Verdict[], format: 'text' | 'json', style: Style): string {
   if (format === 'json')
-    return `${escapeJson(JSON.stringify({ apiVersion: 'trace-svc/v1alpha1', kind: 'Doctor', verdicts }, undefined, 2))}\n`;
+    return `${escapeJson(JSON.stringify({ apiVersion: API_VERSION, kind: 'Doctor', verdicts }, undefined, 2))}\n`;
   const groups = [...new Set(verdicts.map(verdict => verdict.where))];
   return `${groups.map(where => groupText(where, verdicts, style)).join('\n\n')}\n`;
 }

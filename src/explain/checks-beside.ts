@@ -3,8 +3,9 @@
  * address a packet was last seen to go to, and whether the endpoint the rules lead to is one the Service has now.
  */
 import { hostPort } from '../ip.ts';
+import type { Evidence } from '../model.ts';
 import type { ConnectionCase } from './cases.ts';
-import { type CheckInput, type Draft, endpointText, hopEvidence, targetText } from './draft.ts';
+import { type CheckInput, type Draft, draftOf, endpointText, hopEvidence, type NumberOf } from './draft.ts';
 
 /** Findings of a packet that was sent on and of which nothing more is known. */
 const OPEN_ENDS = new Set(['EndpointSilent', 'DroppedByKernel', 'ReplyLost']);
@@ -34,7 +35,7 @@ export function besideNetfilter(draft: Draft, { connection, context }: CheckInpu
  * objects, told the Service's endpoints at all.
  */
 export function checkBehind(input: CheckInput): Draft[] {
-  const { connection, context, one, numberOf } = input;
+  const { connection, context, numberOf } = input;
   const { endpoint, service, dnat, fate } = connection;
   if (!endpoint || !service || !dnat || endpoint.object || !context.slicesKnown) return [];
   const own = context.objects.endpoints.filter(
@@ -43,18 +44,15 @@ export function checkBehind(input: CheckInput): Draft[] {
   if (own.some(e => e.address === endpoint.address)) return [];
   const now = own.slice(0, 3).map(e => hostPort(e.address, e.port));
   const facts: Draft['facts'] = {
-    target: targetText(connection, context),
     endpoint: endpointText(connection),
     now: `${now.join(', ')}${own.length > 3 ? ', …' : ''}`,
     count: own.length,
   };
   if (context.syncedSecondsAgo !== undefined) facts.synced = context.syncedSecondsAgo;
-  const evidence = hopEvidence(dnatHop(connection).at, dnatHop(connection).hop, numberOf);
-  const draft: Draft = { kind: 'KubeProxyBehind', facts, evidence, probe: one.index };
+  const draft = draftOf(input, 'KubeProxyBehind', facts, dnatEvidence(connection, numberOf));
   return [fate.kind === 'answered' ? { ...draft, severity: 'warning' } : draft];
 }
 
-function dnatHop({ first, dnat }: ConnectionCase) {
-  const at = first as NonNullable<typeof first>;
-  return { at, hop: at.journey.hops[(dnat?.beforeHop ?? 1) - 1] };
+function dnatEvidence({ first, dnat }: ConnectionCase, numberOf: NumberOf): Evidence[] {
+  return first ? hopEvidence(first, first.journey.hops[(dnat?.beforeHop ?? 1) - 1], numberOf) : [];
 }

@@ -1,20 +1,11 @@
 /** Checks that tell how the connection was treated on the way, whatever became of it: masquerade, hairpin, affinity, later packets. */
 import { hostPort } from '../ip.ts';
 import type { Hop } from '../model.ts';
-import { type CheckInput, type Draft, endpointText, hopEvidence, targetText } from './draft.ts';
+import { type CheckInput, type Draft, draftOf, endpointText, hopEvidence } from './draft.ts';
 import { affinitySeconds, durationText, isAffinity, isAffinityText } from './odds.ts';
 
 export function checkLessons(input: CheckInput): Draft[] {
   return [hairpin, masqueraded, affinity, onlyFirst].flatMap(check => check(input) ?? []);
-}
-
-function draft(input: CheckInput, kind: Draft['kind'], facts: Draft['facts'], evidence: Draft['evidence']): Draft {
-  return {
-    kind,
-    facts: { target: targetText(input.connection, input.context), ...facts },
-    evidence,
-    probe: input.one.index,
-  };
 }
 
 function hairpin(input: CheckInput): Draft | undefined {
@@ -22,7 +13,7 @@ function hairpin(input: CheckInput): Draft | undefined {
   const { endpoint, first } = connection;
   if (!endpoint || !first || endpoint.address !== connection.connection.original.src) return undefined;
   const hop = first.journey.hops.find(h => h.event === 'rule' && h.target === 'DNAT');
-  return draft(input, 'Hairpin', { endpoint: endpointText(connection) }, hopEvidence(first, hop, numberOf));
+  return draftOf(input, 'Hairpin', { endpoint: endpointText(connection) }, hopEvidence(first, hop, numberOf));
 }
 
 function masqueraded(input: CheckInput): Draft | undefined {
@@ -41,7 +32,7 @@ function masqueraded(input: CheckInput): Draft | undefined {
   const facts: Draft['facts'] = { from: hostPort(original.src, original.sport), why: whyMarked(marked, rule) };
   if (snat?.to !== undefined) facts.to = snat.to;
   if (rule?.owner !== undefined) facts.owner = rule.owner;
-  return draft(input, 'Masqueraded', facts, [
+  return draftOf(input, 'Masqueraded', facts, [
     ...hopEvidence(first, marked, numberOf),
     ...hopEvidence(first, rule, numberOf),
   ]);
@@ -78,7 +69,7 @@ function affinity(input: CheckInput): Draft | undefined {
     const seconds = (kept && affinitySeconds(kept)) ?? connection.service?.service.affinitySeconds;
     const facts: Draft['facts'] = { endpoint: endpointText(connection), kept: isKept };
     if (seconds !== undefined) facts.timeout = durationText(seconds);
-    return draft(input, 'SessionAffinity', facts, hopEvidence(first, hop, numberOf));
+    return draftOf(input, 'SessionAffinity', facts, hopEvidence(first, hop, numberOf));
   }
   return undefined;
 }
@@ -95,7 +86,7 @@ function onlyFirst(input: CheckInput): Draft | undefined {
   if (later.length === 0) return undefined;
   const nat =
     first.journey.hops.find(hop => hop.target === 'DNAT') ?? first.journey.hops.find(hop => hop.table === 'nat');
-  return draft(
+  return draftOf(
     input,
     'OnlyFirstPacketHitsNat',
     { later: later.length, label: first.label },

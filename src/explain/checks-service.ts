@@ -6,12 +6,12 @@ import { type Case, type ConnectionCase, lastHop } from './cases.ts';
 import {
   type CheckInput,
   type Draft,
+  draftOf,
   endpointText,
   hopEvidence,
   packetEvidence,
   ruleFacts,
   sentToText,
-  targetText,
 } from './draft.ts';
 import { exposedPorts } from './exposed.ts';
 import { nearestServiceRule } from './nearest.ts';
@@ -36,15 +36,6 @@ const CHECKS: Check[] = [
   stoppedAtRouting,
 ];
 
-function draft(input: CheckInput, kind: Draft['kind'], facts: Draft['facts'], evidence: Draft['evidence']): Draft {
-  return {
-    kind,
-    facts: { target: targetText(input.connection, input.context), ...facts },
-    evidence,
-    probe: input.one.index,
-  };
-}
-
 function answered(input: CheckInput): Draft | undefined {
   const { connection, one, numberOf } = input;
   if (connection.fate.kind !== 'answered') return undefined;
@@ -55,7 +46,7 @@ function answered(input: CheckInput): Draft | undefined {
     facts.connections = one.connections.length;
     facts.answered = answeredFrom(one).get(facts.endpoint?.toString() ?? '') ?? 1;
   }
-  const found = draft(
+  const found = draftOf(
     input,
     'ServiceAnswered',
     facts,
@@ -95,11 +86,11 @@ function rejectedOrDropped(input: CheckInput): Draft | undefined {
   if (marked) return markedForDropping(input, marked, evidence);
   const facts = ruleFacts(hop);
   if (saysNoEndpoints(connection, hop, 'local') && fate.kind === 'dropped')
-    return draft(input, 'NoLocalEndpoints', facts, evidence);
+    return draftOf(input, 'NoLocalEndpoints', facts, evidence);
   if (fate.kind === 'rejected' && saysNoEndpoints(connection, hop, 'any'))
-    return draft(input, 'NoEndpoints', { ...facts, ...readyFacts(input), ...selectorFacts(input) }, evidence);
+    return draftOf(input, 'NoEndpoints', { ...facts, ...readyFacts(input), ...selectorFacts(input) }, evidence);
   if (fate.kind === 'rejected' && isPortCheck(hop)) return rejectedByPortCheck(input, hop, facts, evidence);
-  return draft(input, fate.kind === 'rejected' ? 'RejectedByRule' : 'DroppedByRule', facts, evidence);
+  return draftOf(input, fate.kind === 'rejected' ? 'RejectedByRule' : 'DroppedByRule', facts, evidence);
 }
 
 function selectorFacts({ connection }: CheckInput): Draft['facts'] {
@@ -116,13 +107,13 @@ function markedForDropping(input: CheckInput, marked: Hop, evidence: Draft['evid
   const { fate } = input.connection;
   const at = fate.kind === 'dropped' ? hopEvidence(fate.at, marked, input.numberOf) : [];
   const kind = saysNoEndpoints(input.connection, marked, 'local') ? 'NoLocalEndpoints' : 'DroppedByRule';
-  return draft(input, kind, { ...ruleFacts(marked), marked: true }, [...at, ...evidence]);
+  return draftOf(input, kind, { ...ruleFacts(marked), marked: true }, [...at, ...evidence]);
 }
 
 function turnedAway(input: CheckInput): Draft | undefined {
   const { connection, numberOf } = input;
   if (connection.fate.kind !== 'turned-away') return undefined;
-  return draft(input, 'RejectedByRule', ...turnedAwayBy(connection.fate, numberOf));
+  return draftOf(input, 'RejectedByRule', ...turnedAwayBy(connection.fate, numberOf));
 }
 
 /** What is known where the line of the rule is missing: the node's answer, and the last line before it. */
@@ -144,11 +135,11 @@ function rejectedByPortCheck(
 ): Draft {
   const exposed = exposedPorts(input.connection, input.context);
   const port = input.connection.connection.original.dport ?? '';
-  if (!exposed) return draft(input, 'RejectedByRule', { ...facts, port, portCheck: true }, evidence);
+  if (!exposed) return draftOf(input, 'RejectedByRule', { ...facts, port, portCheck: true }, evidence);
   if (!exposed.asked)
-    return draft(input, 'PortNotExposed', { ...facts, ...portFacts(input), rejected: true }, evidence);
+    return draftOf(input, 'PortNotExposed', { ...facts, ...portFacts(input), rejected: true }, evidence);
   const stale = hop?.chain === 'KUBE-IPVS-FILTER' ? 'the ipset KUBE-CLUSTER-IP' : 'the map service-ips';
-  return draft(input, 'RejectedByRule', { ...facts, stale }, evidence);
+  return draftOf(input, 'RejectedByRule', { ...facts, stale }, evidence);
 }
 
 /** What the API server says of the endpoints that kube-proxy has none of. */
@@ -217,12 +208,12 @@ function refused(input: CheckInput): Draft | undefined {
   const { by } = connection.fate;
   const evidence = packetEvidence(by ?? connection.first, numberOf);
   const kind = connection.dnat ? undefined : untranslated(input, connection.first?.outcome ?? '');
-  if (kind) return draft(input, kind, { what: 'refused', ...portFacts(input) }, evidence);
+  if (kind) return draftOf(input, kind, { what: 'refused', ...portFacts(input) }, evidence);
   const facts: Draft['facts'] = { endpoint: refusedBy(connection, by), how: by ? by.label : 'refused' };
   const target = connection.service?.port?.targetPort;
   if (target !== undefined) facts.targetPort = target;
   if (!by) facts.byProbe = true;
-  return draft(input, 'EndpointRefused', facts, evidence);
+  return draftOf(input, 'EndpointRefused', facts, evidence);
 }
 
 /** The endpoint, or where its translation was not seen, who the reset came from. */
@@ -239,8 +230,8 @@ function unreachable(input: CheckInput): Draft | undefined {
   // Routers say that there is no host or no net; other errors are a rule's, whose line is lost.
   const byRule = /^port unreachable|prohibited/.test(by.label);
   const kind = connection.dnat || byRule ? undefined : untranslated(input, connection.first?.outcome ?? '');
-  if (kind) return draft(input, kind, { ...facts, ...portFacts(input) }, packetEvidence(by, numberOf));
-  return draft(input, 'EndpointSilent', { ...facts, endpoint: sentToText(connection) }, packetEvidence(by, numberOf));
+  if (kind) return draftOf(input, kind, { ...facts, ...portFacts(input) }, packetEvidence(by, numberOf));
+  return draftOf(input, 'EndpointSilent', { ...facts, endpoint: sentToText(connection) }, packetEvidence(by, numberOf));
 }
 
 function replyLost(input: CheckInput): Draft | undefined {
@@ -250,7 +241,7 @@ function replyLost(input: CheckInput): Draft | undefined {
   const hop = lastHop(at);
   const seen = at.outcome === 'dropped' || at.outcome === 'rejected';
   const facts: Draft['facts'] = { endpoint: endpointText(connection), how: seen ? 'ended' : 'seen', ...ruleFacts(hop) };
-  return draft(input, 'ReplyLost', facts, hopEvidence(at, hop, numberOf));
+  return draftOf(input, 'ReplyLost', facts, hopEvidence(at, hop, numberOf));
 }
 
 /** Delivered or gone, and nothing came back. Whether nobody answered or the answer found no way, netfilter here cannot tell. */
@@ -270,13 +261,13 @@ function silentAfterTranslation(input: CheckInput): Draft[] | undefined {
   const node = connection.connection.endpoint?.node;
   if (node !== undefined) facts.node = node;
   const evidence = [...hopEvidence(fate.at, hop, numberOf), ...conntrackEvidence(connection)];
-  const silent = draft(input, 'EndpointSilent', facts, evidence);
+  const silent = draftOf(input, 'EndpointSilent', facts, evidence);
   const source = connection.connection.original.src;
   const outsideThePodNetwork =
     context.objects.endpoints.length > 0 && endpoint.object?.pod === undefined && !context.names.pod(endpoint.address);
   if (!outsideThePodNetwork || snat || fate.at.outcome !== 'left-node') return [silent];
   // Two explanations that fit equally are both said; the one with something visibly amiss stands first.
-  const noWayBack = draft(input, 'ReplyLost', { ...facts, how: 'unmasqueraded', source }, evidence);
+  const noWayBack = draftOf(input, 'ReplyLost', { ...facts, how: 'unmasqueraded', source }, evidence);
   return [
     noWayBack,
     { ...silent, severity: 'warning', facts: { ...facts, target: silent.facts.target ?? '', alternative: true } },
@@ -310,7 +301,7 @@ function silentUntranslated(input: CheckInput): Draft | undefined {
       failed: near.failed.join(', '),
       held: near.held.join(', '),
     });
-  return draft(input, kind, kind === 'PortNotExposed' ? facts : { ...facts, what: 'silent' }, evidence);
+  return draftOf(input, kind, kind === 'PortNotExposed' ? facts : { ...facts, what: 'silent' }, evidence);
 }
 
 /** The last line of the nat chains at prerouting: where the packet left them untranslated. */
@@ -332,7 +323,7 @@ function stoppedAtRouting(input: CheckInput): Draft | undefined {
   const to = connection.dnat ? connection.dnat.to : connection.first?.summary.first ? hostPort(dst, dport) : undefined;
   const facts: Draft['facts'] = { packets: connection.requests.length, in: hop?.in ?? '' };
   if (to !== undefined) Object.assign(facts, { to, address: parseHostPort(to)?.address ?? to });
-  const found = draft(input, 'DroppedByKernel', facts, hopEvidence(connection.fate.at, hop, numberOf));
+  const found = draftOf(input, 'DroppedByKernel', facts, hopEvidence(connection.fate.at, hop, numberOf));
   // Of one packet the lines behind may as well be lost.
   return connection.requests.length > 1 ? found : { ...found, severity: 'warning' };
 }

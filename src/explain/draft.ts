@@ -27,6 +27,12 @@ export interface CheckInput {
   numberOf: NumberOf;
 }
 
+/** A finding on a case: what is common to all of them is that they name the target. */
+export function draftOf(input: CheckInput, kind: FindingKind, facts: Facts, evidence: Evidence[]): Draft {
+  const { connection, context, one } = input;
+  return { kind, facts: { target: targetText(connection, context), ...facts }, evidence, probe: one.index };
+}
+
 /** A hop in words: `filter KUBE-SERVICES rule 2`. */
 export function hopText(hop: Hop): string {
   const what =

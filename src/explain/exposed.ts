@@ -3,7 +3,7 @@
  * Where neither was given, nobody can say that a port is missing.
  */
 import type { Rule } from '../model.ts';
-import { protocolName } from '../rules/protocol.ts';
+import { protocolName } from '../protocols.ts';
 import type { ConnectionCase } from './cases.ts';
 import type { ExplainContext } from './context.ts';
 

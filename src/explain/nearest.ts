@@ -3,10 +3,10 @@
  * conditions that can be evaluated count; a rule with an unknown condition is never called near for what is unknown.
  */
 import type { Hop, PacketHeader, Rule } from '../model.ts';
+import { protocolName } from '../protocols.ts';
 import type { ChainRef } from '../rules/book.ts';
 import { evaluateRule, type PacketFacts } from '../rules/evaluate.ts';
 import { exactMark, UNKNOWN_MARK } from '../rules/mark.ts';
-import { protocolName } from '../rules/protocol.ts';
 import type { ExplainContext } from './context.ts';
 
 export interface Nearest {

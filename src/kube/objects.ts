@@ -1,8 +1,7 @@
 /** `kubectl get services,endpointslices,pods,nodes -o json` -> the few fields we read. Anything else in the list is passed over. */
 import { canonicalAddress } from '../ip.ts';
+import { isJson, type Json, texts } from '../json.ts';
 import type { Endpoint, KubeNode, KubeObjects, Pod, Service, ServicePort } from '../model.ts';
-
-type Json = Record<string, unknown>;
 
 export function emptyObjects(): KubeObjects {
   return { services: [], endpoints: [], pods: [], nodes: [] };
@@ -33,10 +32,6 @@ function readObject(item: Json, objects: KubeObjects): void {
   else if (item.kind === 'Node') objects.nodes.push(readNode(item));
 }
 
-function isJson(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function map(value: unknown): Json {
   return isJson(value) ? value : {};
 }
@@ -47,10 +42,6 @@ function list(value: unknown): Json[] {
 
 function text(value: unknown): string {
   return typeof value === 'string' ? value : '';
-}
-
-function texts(value: unknown): string[] {
-  return Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : [];
 }
 
 function addresses(value: unknown): string[] {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { TraceError } from '../errors.ts';
+import { isJson, type Json } from '../json.ts';
 import { parseYaml } from '../yaml.ts';
 
 interface Environment {
@@ -9,8 +10,6 @@ interface Environment {
   HOME?: string | undefined;
   USERPROFILE?: string | undefined;
 }
-
-export type Json = Record<string, unknown>;
 
 export interface Named {
   value: Json;
@@ -98,8 +97,4 @@ function listOf(list: unknown, key: string, path: string): Entry[] {
 function mergeList(list: Entry[], key: string, folder: string, into: Map<string, Named>): void {
   for (const item of list)
     if (!into.has(item.name)) into.set(item.name, { value: isJson(item[key]) ? item[key] : {}, folder });
-}
-
-export function isJson(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

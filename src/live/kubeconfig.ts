@@ -5,8 +5,9 @@
  */
 import { isAbsolute, join, resolve } from 'node:path';
 import { TraceError } from '../errors.ts';
+import { isJson, type Json, texts } from '../json.ts';
 import type { KubeWords } from '../request-live.ts';
-import { isEmpty, isJson, type Json, type Merged, mergeFiles, type Named, readFile } from './kubeconfig-files.ts';
+import { isEmpty, type Merged, mergeFiles, type Named, readFile } from './kubeconfig-files.ts';
 
 export type KubeFlags = KubeWords;
 
@@ -74,10 +75,6 @@ export function loadConnection(flags: KubeFlags, env: Environment): Connection {
 
 function text(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined;
-}
-
-function texts(value: unknown): string[] {
-  return Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : [];
 }
 
 function connectionOf(merged: Merged, flags: KubeFlags): Connection {

@@ -8,7 +8,7 @@ import https from 'node:https';
 import { setTimeout as pause } from 'node:timers/promises';
 import { createSecureContext } from 'node:tls';
 import { KubeConfig } from '@kubernetes/client-node';
-import { ApiError, TraceError } from '../errors.ts';
+import { ApiError, hasStatus, TraceError } from '../errors.ts';
 import { apiErrorOf, networkError } from './api-errors.ts';
 import { type PluginDeps, runPlugin } from './credentials.ts';
 import type { Connection } from './kubeconfig.ts';
@@ -73,7 +73,7 @@ export function openTransport(connection: Connection, timeoutMs: number, deps: P
 
 /** A credential may end in the middle of a run; its source is asked for another one. */
 function isUnknown(error: unknown): boolean {
-  return error instanceof ApiError && error.status === 401;
+  return hasStatus(error, 401);
 }
 
 /** Who we are to the server, asked for once, and again only when it was not accepted. */

@@ -1,17 +1,8 @@
 /** The bytes of an IP packet -> what we keep of it. RFC 791, 8200, 9293, 768, 792, 4443; lengths as the kernel log prints them. */
-import type { IcmpHeader, PacketHeader } from '../model.ts';
-import { addressOf, intern, tcpFlagsOfBits } from './strings.ts';
 
-const PROTOCOLS: Record<number, string> = {
-  1: 'icmp',
-  6: 'tcp',
-  17: 'udp',
-  50: 'esp',
-  51: 'ah',
-  58: 'icmpv6',
-  132: 'sctp',
-  136: 'udplite',
-};
+import type { IcmpHeader, PacketHeader } from '../model.ts';
+import { protocolName } from '../protocols.ts';
+import { addressOf, intern, tcpFlagsOfBits } from './strings.ts';
 
 /** Undefined where the bytes are too few for the addresses. What the packet was cut off from is simply absent. */
 export function parseIpPacket(bytes: Uint8Array): PacketHeader | undefined {
@@ -25,7 +16,7 @@ function readIpv4(view: DataView): PacketHeader | undefined {
   const at = (offset: number) => [0, 1, 2, 3].map(i => view.getUint8(offset + i)).join('.');
   const header: PacketHeader = {
     family: 'ip',
-    protocol: protocolName(view.getUint8(9)),
+    protocol: nameOf(view.getUint8(9)),
     tuple: { src: intern(at(12)), dst: intern(at(16)) },
     length: view.getUint16(2),
     ttl: view.getUint8(8),
@@ -62,13 +53,13 @@ function readIpv6(view: DataView): PacketHeader | undefined {
     next = view.getUint8(offset);
     offset += length;
   }
-  header.protocol = protocolName(next);
+  header.protocol = nameOf(next);
   if (header.fragment === undefined) readTransport(view, offset, header);
   return header;
 }
 
-function protocolName(number: number): string {
-  return PROTOCOLS[number] ?? intern(String(number));
+function nameOf(protocol: number): string {
+  return intern(protocolName(String(protocol)));
 }
 
 function readTransport(view: DataView, offset: number, header: PacketHeader): void {

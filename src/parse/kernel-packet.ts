@@ -3,7 +3,9 @@
  * everything again in the brackets of an ICMP error), so it is read in order, never into a map.
  * Grammar: net/netfilter/nf_log_syslog.c dump_ipv4_packet(), dump_ipv6_packet(), nf_log_dump_tcp_header() (Linux 6.12).
  */
+
 import type { IcmpHeader, PacketHeader, TcpHeader, Tuple } from '../model.ts';
+import { protocolName } from '../protocols.ts';
 import { addressOf, intern, tcpFlags, uint } from './strings.ts';
 
 export interface PacketParse {
@@ -146,7 +148,7 @@ function readIp(words: Words, quoted = false): PacketHeader | string {
   }
   const protocol = words.take('PROTO');
   if (!protocol) return 'cut off before the protocol';
-  header.protocol = intern(protocol.toLowerCase());
+  header.protocol = intern(protocolName(protocol.toLowerCase()));
   const problem = readTransport(words, header);
   return problem !== undefined && !quoted ? problem : header;
 }

@@ -2,7 +2,9 @@
  * The header dump of `nft monitor trace`: pairs of a field's name and its value, in the order of the headers. Values are
  * numbers with `-nn` and names without; fields we do not know (new protocols, raw `@th,64,96 0x…` dumps) are passed over.
  */
+
 import type { IcmpHeader, PacketHeader, Via } from '../model.ts';
+import { protocolName } from '../protocols.ts';
 import { viaOf } from './points.ts';
 import { addressOf, memo, own, tcpFlags, tcpFlagsOfBits, uint } from './strings.ts';
 
@@ -53,25 +55,12 @@ function readFields(text: string): Map<string, string> {
   return fields;
 }
 
-const PROTOCOL_NUMBERS: Record<string, string> = {
-  '1': 'icmp',
-  '6': 'tcp',
-  '17': 'udp',
-  '47': 'gre',
-  '50': 'esp',
-  '51': 'ah',
-  '58': 'icmpv6',
-  '132': 'sctp',
-  '136': 'udplite',
-  'ipv6-icmp': 'icmpv6',
-};
-
 /** The transport fields name the protocol; without any, the IP header may (nft omits it once the dump implies it). */
 function protocolOf(fields: Map<string, string>, family: 'ip' | 'ip6'): string {
   for (const protocol of ['tcp', 'udp', 'icmp', 'icmpv6', 'sctp', 'udplite', 'dccp', 'esp', 'ah'])
     for (const name of fields.keys()) if (name.startsWith(`${protocol} `)) return protocol;
   const named = fields.get(family === 'ip' ? 'ip protocol' : 'ip6 nexthdr') ?? 'unknown';
-  return own(PROTOCOL_NUMBERS[named] ?? named);
+  return own(protocolName(named));
 }
 
 /** IPv6's own length field counts the payload only; the kernel log adds the 40 bytes of the header, and so do we. */
@@ -200,5 +189,5 @@ function echoOf(field: (name: string) => string | undefined): { id: number | und
 function quotedOf(raw: string | undefined): { protocol: string; length: number; id: number } | undefined {
   if (!raw || !/^0x4[0-9a-f]{23}$/.test(raw)) return undefined;
   const at = (byte: number, bytes: number) => Number.parseInt(raw.slice(2 + byte * 2, 2 + (byte + bytes) * 2), 16);
-  return { length: at(2, 2), id: at(4, 2), protocol: PROTOCOL_NUMBERS[String(at(9, 1))] ?? String(at(9, 1)) };
+  return { length: at(2, 2), id: at(4, 2), protocol: protocolName(String(at(9, 1))) };
 }

@@ -1,5 +1,4 @@
 /** The two pods of a run, as manifests: a probe that may do nothing but send, and an agent with just the rights its work needs. */
-import type { IpFamily } from './target.ts';
 
 export type PullPolicy = 'Always' | 'IfNotPresent' | 'Never';
 export const PULL_POLICIES: readonly PullPolicy[] = ['Always', 'IfNotPresent', 'Never'];
@@ -238,9 +237,4 @@ export function ephemeralContainer(run: string, order: ImageOrder, seconds: numb
           capabilities: { drop: ['ALL'], add: ['NET_RAW'] },
         },
   };
-}
-
-/** Does a pod have an address of this family? */
-export function isOfFamily(address: string, family: IpFamily): boolean {
-  return address.includes(':') === (family === 'ipv6');
 }

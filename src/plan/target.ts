@@ -8,6 +8,15 @@ export type IpFamily = 'ipv4' | 'ipv6';
 export type Via = 'cluster-ip' | 'external-ip' | 'load-balancer' | 'node-port';
 export const VIAS: readonly Via[] = ['cluster-ip', 'external-ip', 'load-balancer', 'node-port'];
 
+/** Is it an address of this family? */
+export function isOfFamily(address: string, family: IpFamily): boolean {
+  return ipFamilyOf(address) === family;
+}
+
+function ipFamilyOf(address: string): IpFamily {
+  return familyOf(address) === 'ip6' ? 'ipv6' : 'ipv4';
+}
+
 export interface Asked {
   namespace: string;
   service: string;
@@ -48,7 +57,7 @@ export function resolveTarget(asked: Asked, objects: KubeObjects): Target {
     service,
     ...(found.servicePort ? { servicePort: found.servicePort } : {}),
     ...(address === undefined ? {} : { address }),
-    family: address === undefined ? family : familyOf(address) === 'ip' ? 'ipv4' : 'ipv6',
+    family: address === undefined ? family : ipFamilyOf(address),
     port,
     protocol: found.protocol,
     notes: [...found.notes, ...notesOn(service, objects)],

@@ -1,8 +1,8 @@
 /** Is a packet's value an element of a set or a map? Inline ones, nft's named ones, and ipset's. */
 import { inCidr } from '../ip.ts';
 import type { Match, NamedSet, Rule, SetElement } from '../model.ts';
+import { protocolName } from '../protocols.ts';
 import type { PacketFacts, SetLookup } from './facts.ts';
-import { protocolName } from './protocol.ts';
 
 /** The packet's value for a part of a concatenation. */
 const FIELDS: Record<string, (packet: PacketFacts) => string | undefined> = {

@@ -5,10 +5,10 @@
  */
 import { inCidr } from '../ip.ts';
 import type { Match, Rule, SetElement } from '../model.ts';
+import { protocolName } from '../protocols.ts';
 import { concatenation, ipset, isElement, lookUp } from './elements.ts';
 import type { PacketFacts, SetLookup } from './facts.ts';
 import { exactMark, markEquals } from './mark.ts';
-import { protocolName } from './protocol.ts';
 
 export type { PacketFacts, SetLookup };
 

@@ -3,8 +3,8 @@
  * and the nft face of an iptables rule lacks its comment and the matches nft cannot say.
  */
 import type { Match, Rule } from '../model.ts';
+import { protocolName } from '../protocols.ts';
 import { stateNames } from './evaluate.ts';
-import { protocolName } from './protocol.ts';
 
 /** Two spellings of one rule of nft: every condition and the target must agree. */
 export function sameNftRule(a: Rule, b: Rule): boolean {

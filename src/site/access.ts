@@ -1,5 +1,5 @@
 /** May we do what a run does? Asked before anything is made (SelfSubjectAccessReview), verb by verb, so that a refusal names the verb. */
-import { ApiError, TraceError } from '../errors.ts';
+import { hasStatus, TraceError } from '../errors.ts';
 import type { Cluster } from '../ports.ts';
 import { paths } from './paths.ts';
 
@@ -60,13 +60,16 @@ export async function isAllowed(cluster: Cluster, right: Right, signal: AbortSig
     kind: 'SelfSubjectAccessReview',
     spec: { resourceAttributes },
   };
-  try {
-    const answer = await cluster.send('POST', paths.accessReviews(), { body, signal });
-    return (answer as { status?: { allowed?: boolean } }).status?.allowed === true;
-  } catch (error) {
-    if (error instanceof ApiError && [403, 404, 405].includes(error.status)) return undefined;
+  const answer = await cluster.send('POST', paths.accessReviews(), { body, signal }).catch(unless(403, 404, 405));
+  return answer === undefined ? undefined : (answer as { status?: { allowed?: boolean } }).status?.allowed === true;
+}
+
+/** For `catch`: such an answer of the API server is as good as none. */
+export function unless(...statuses: number[]): (error: unknown) => undefined {
+  return error => {
+    if (hasStatus(error, ...statuses)) return undefined;
     throw error;
-  }
+  };
 }
 
 /** @throws TraceError(refused) that names every right that is missing */
@@ -80,7 +83,7 @@ export async function requireRights(cluster: Cluster, rights: Right[], signal: A
 
 /** @throws TraceError(refused) where the API server said that the right is missing, and the error itself where it said something else */
 export function refuseWithout(right: Right, error: unknown): never {
-  throw error instanceof ApiError && error.status === 403 ? withoutRights([rightText(right)]) : error;
+  throw hasStatus(error, 403) ? withoutRights([rightText(right)]) : error;
 }
 
 function withoutRights(missing: string[]): TraceError {

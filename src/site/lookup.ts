@@ -1,9 +1,9 @@
 /** What the API knows before anything is made: the Service, its endpoints, the nodes, and the namespaces' Pod Security level. */
-import { ApiError, TraceError } from '../errors.ts';
+import { hasStatus, TraceError } from '../errors.ts';
 import { emptyObjects, readObjects } from '../kube/objects.ts';
 import type { KubeObjects } from '../model.ts';
 import type { Cluster } from '../ports.ts';
-import { refuseWithout, rights } from './access.ts';
+import { refuseWithout, rights, unless } from './access.ts';
 import { type NodeState, readNodes } from './nodes.ts';
 import { paths } from './paths.ts';
 
@@ -26,7 +26,7 @@ export async function lookUp(
   const [found, slices, nodes, security] = await Promise.all([
     get(paths.service(namespace, service)).catch(error => notFound(error, cluster, namespace, service)),
     get(paths.slices(namespace, service)).catch(error => refuseWithout(rights.slices(namespace), error)),
-    get(paths.nodes()).catch(unlessForbidden),
+    get(paths.nodes()).catch(unless(403)),
     Promise.all([...new Set(namespaces)].map(async name => [name, await levelOf(get, name)] as const)),
   ]);
   const objects = emptyObjects();
@@ -41,7 +41,7 @@ export async function lookUp(
 
 /** @returns undefined where we may not list them */
 export async function lookUpNodes(cluster: Cluster, signal: AbortSignal): Promise<NodeState[] | undefined> {
-  const nodes = await cluster.send('GET', paths.nodes(), { signal }).catch(unlessForbidden);
+  const nodes = await cluster.send('GET', paths.nodes(), { signal }).catch(unless(403));
   return nodes === undefined ? undefined : readNodes(nodes);
 }
 
@@ -58,17 +58,12 @@ export function merge(into: KubeObjects, more: KubeObjects | undefined): void {
   into.nodes.push(...more.nodes);
 }
 
-function unlessForbidden(error: unknown): undefined {
-  if (error instanceof ApiError && error.status === 403) return undefined;
-  throw error;
-}
-
 /** A Service in a namespace that is not there is worth another word than one that is missing. */
 async function notFound(error: unknown, cluster: Cluster, namespace: string, service: string): Promise<never> {
-  if (!(error instanceof ApiError) || error.status !== 404) return refuseWithout(rights.service(namespace), error);
+  if (!hasStatus(error, 404)) return refuseWithout(rights.service(namespace), error);
   const there = await cluster.send('GET', paths.namespace(namespace)).then(
     () => true,
-    reason => !(reason instanceof ApiError && reason.status === 404),
+    reason => !hasStatus(reason, 404),
   );
   if (!there)
     throw new TraceError(
@@ -85,9 +80,8 @@ async function notFound(error: unknown, cluster: Cluster, namespace: string, ser
 
 /** https://kubernetes.io/docs/concepts/security/pod-security-admission/ */
 export async function levelOf(get: (path: string) => Promise<unknown>, namespace: string): Promise<string | undefined> {
-  const found = (await get(paths.namespace(namespace)).catch(error => {
-    if (error instanceof ApiError && (error.status === 403 || error.status === 404)) return undefined;
-    throw error;
-  })) as { metadata?: { labels?: Record<string, string> } } | undefined;
+  const found = (await get(paths.namespace(namespace)).catch(unless(403, 404))) as
+    | { metadata?: { labels?: Record<string, string> } }
+    | undefined;
   return found?.metadata?.labels?.['pod-security.kubernetes.io/enforce'];
 }

@@ -37,6 +37,11 @@ function readNode({ metadata, spec, status }: NodeJson): NodeState {
   };
 }
 
+/** Names of those an agent can be started on. */
+export function nodesToAsk(nodes: NodeState[]): string[] {
+  return nodes.filter(node => node.ready && node.os === 'linux').map(node => node.name);
+}
+
 /**
  * @param named the node the user wants, taints or not
  * @returns undefined where nobody told us which nodes there are: then the scheduler decides

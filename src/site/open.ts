@@ -1,5 +1,5 @@
 /** A place to trace on a cluster: a probe pod (or a container in a pod that is there), a node agent beside it, both undone first. */
-import { ApiError, TraceError } from '../errors.ts';
+import { hasStatus, TraceError } from '../errors.ts';
 import {
   AGENT_COMMAND,
   AGENT_CONTAINER,
@@ -14,7 +14,7 @@ import {
   probePod,
 } from '../plan/pods.ts';
 import type { Cluster, PodRef, Shell, Site } from '../ports.ts';
-import { createUndo, type Undo } from '../undo.ts';
+import type { Undo } from '../undo.ts';
 import { askNode } from './on-node.ts';
 import { paths } from './paths.ts';
 import {
@@ -105,7 +105,6 @@ async function sweepAnew(
   node: string,
   line: (text: string) => void,
 ): Promise<void> {
-  const undo = createUndo();
   // A name of its own, as the old one may still be taken; the same label, by which cleanup finds it.
   const question = {
     ...agent,
@@ -116,11 +115,7 @@ async function sweepAnew(
     about: run,
     startTimeoutMs,
   } as const;
-  try {
-    await askNode(cluster, question, undo, AbortSignal.timeout(startTimeoutMs + SWEEP_MS), line);
-  } finally {
-    await undo.run();
-  }
+  await askNode(cluster, question, AbortSignal.timeout(startTimeoutMs + SWEEP_MS), line);
 }
 
 /** From the moment a script of ours runs on the node, there may be something to take out. */
@@ -206,7 +201,7 @@ async function joinPod(cluster: Cluster, order: OpenOrder, undo: Undo, signal: A
     await addContainer(cluster, ref, run, probe, probe.seconds, false, signal);
   } catch (error) {
     // Pod Security's `restricted` does not give NET_RAW; then ping has to do with what the pod's sysctl allows.
-    if (!(error instanceof ApiError) || error.status !== 403 || !/PodSecurity/.test(error.message)) throw error;
+    if (!hasStatus(error, 403) || !/PodSecurity/.test(String(error))) throw error;
     await addContainer(cluster, ref, run, probe, probe.seconds, true, signal);
   }
   const state = await waitUntilRunning(cluster, ref, order.startTimeoutMs, signal);
@@ -263,7 +258,7 @@ export async function checkSource(
   try {
     pod = (await cluster.send('GET', paths.pod(namespace, name), { signal })) as typeof pod;
   } catch (error) {
-    if (error instanceof ApiError && error.status === 404)
+    if (isGone(error))
       throw new TraceError(
         'usage',
         `there is no pod ${name} in namespace ${namespace}`,

@@ -7,7 +7,6 @@ export const paths = {
   slices: (namespace: string, service: string) =>
     `/apis/discovery.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/endpointslices?labelSelector=${encodeURIComponent(`kubernetes.io/service-name=${service}`)}`,
   nodes: () => '/api/v1/nodes',
-  node: (name: string) => `/api/v1/nodes/${encodeURIComponent(name)}`,
   pods: (namespace: string) => `${core(namespace)}/pods`,
   pod: (namespace: string, name: string) => `${core(namespace)}/pods/${encodeURIComponent(name)}`,
   ephemeral: (namespace: string, name: string) =>
@@ -15,5 +14,7 @@ export const paths = {
   eventsOf: (namespace: string, pod: string) =>
     `${core(namespace)}/events?fieldSelector=${encodeURIComponent(`involvedObject.name=${pod}`)}`,
   podsLabelled: (label: string) => `/api/v1/pods?labelSelector=${encodeURIComponent(label)}`,
+  version: () => '/version',
+  daemonSets: (namespace: string) => `/apis/apps/v1/namespaces/${encodeURIComponent(namespace)}/daemonsets`,
   accessReviews: () => '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
 };

@@ -1,5 +1,5 @@
 /** Pods made, waited for and taken away again; what keeps one from starting is told in its own words. */
-import { ApiError, TraceError } from '../errors.ts';
+import { ApiError, hasStatus, TraceError } from '../errors.ts';
 import type { Manifest } from '../plan/pods.ts';
 import type { Cluster } from '../ports.ts';
 import { paths } from './paths.ts';
@@ -189,7 +189,7 @@ export async function podState(
   try {
     return readPodState(await cluster.send('GET', paths.pod(namespace, pod), { signal }), container);
   } catch (error) {
-    if (error instanceof ApiError && error.status === 404)
+    if (hasStatus(error, 404))
       throw new TraceError('api', `pod ${namespace}/${pod} was deleted by somebody else`, 'Run it again.', error);
     throw error;
   }
@@ -197,8 +197,7 @@ export async function podState(
 
 /** Is it an answer that the pod is not there any more? */
 export function isGone(error: unknown): boolean {
-  const answer = error instanceof TraceError && error.cause instanceof ApiError ? error.cause : error;
-  return answer instanceof ApiError && answer.status === 404;
+  return hasStatus(error, 404);
 }
 
 /** Gone already is as good. @param graceSeconds what the pod's processes get to end in order */
@@ -212,7 +211,7 @@ export async function deletePod(
       body: { apiVersion: 'v1', kind: 'DeleteOptions', gracePeriodSeconds: graceSeconds },
     });
   } catch (error) {
-    if (!(error instanceof ApiError) || error.status !== 404) throw error;
+    if (!isGone(error)) throw error;
   }
 }
 
@@ -230,7 +229,7 @@ export async function waitUntilGone(
       await pause(POLL_MS, signal);
     }
   } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return;
+    if (isGone(error)) return;
     if (signal.aborted)
       throw new TraceError(
         'cleanup',

@@ -1,5 +1,5 @@
 /** Pods of ours that nobody waits for any more: ended ones, those past their time, and those of a run that is named. */
-import { ApiError } from '../errors.ts';
+import { hasStatus } from '../errors.ts';
 import { LABEL } from '../plan/pods.ts';
 import type { Cluster } from '../ports.ts';
 import { paths } from './paths.ts';
@@ -28,7 +28,7 @@ export async function listPods(cluster: Cluster, signal: AbortSignal): Promise<P
   try {
     return await read(paths.podsLabelled(LABEL));
   } catch (error) {
-    if (!(error instanceof ApiError) || error.status !== 403) throw error;
+    if (!hasStatus(error, 403)) throw error;
     return read(`${paths.pods(cluster.namespace)}?labelSelector=${encodeURIComponent(LABEL)}`);
   }
 }

@@ -23,7 +23,7 @@ const v4 = { src: '10.0.0.1', dst: '10.0.0.2' };
 const v6 = { src: 'fd00::1', dst: '2001:db8:0:1::2' };
 
 describe('the IP header', () => {
-  const common = { family: 'ip', tuple: v4, length: 84, ttl: 64, id: 7, protocol: '47' };
+  const common = { family: 'ip', tuple: v4, length: 84, ttl: 64, id: 7, protocol: 'gre' };
   it.each<{ name: string; text: string; want: object }>([
     { name: 'IPv4', text: `${IP} PROTO=47 `, want: common },
     { name: 'IPv4, do not fragment', text: `${IP} DF PROTO=47 `, want: common },
@@ -32,10 +32,10 @@ describe('the IP header', () => {
     {
       name: 'IPv6: short addresses, hop limit, no identification',
       text: `${IP6} PROTO=47 `,
-      want: { family: 'ip6', tuple: v6, length: 104, ttl: 63, id: undefined, protocol: '47' },
+      want: { family: 'ip6', tuple: v6, length: 104, ttl: 63, id: undefined, protocol: 'gre' },
     },
-    { name: 'IPv6 with a hop-by-hop header', text: `${IP6} OPT ( ) PROTO=47 `, want: { protocol: '47', tuple: v6 } },
-    { name: 'IPv6 with two extension headers', text: `${IP6} OPT ( ) OPT ( ) PROTO=47 `, want: { protocol: '47' } },
+    { name: 'IPv6 with a hop-by-hop header', text: `${IP6} OPT ( ) PROTO=47 `, want: { protocol: 'gre', tuple: v6 } },
+    { name: 'IPv6 with two extension headers', text: `${IP6} OPT ( ) OPT ( ) PROTO=47 `, want: { protocol: 'gre' } },
     {
       name: 'the lowest values',
       text: 'SRC=0.0.0.0 DST=255.255.255.255 LEN=0 TOS=0x00 PREC=0x00 TTL=0 ID=0 PROTO=0 ',

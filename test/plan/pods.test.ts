@@ -8,7 +8,6 @@ import {
   agentName,
   agentPod,
   ephemeralContainer,
-  isOfFamily,
   LABEL,
   probeName,
   probePod,
@@ -205,10 +204,3 @@ describe('a container in a pod that is there', () => {
     expect(() => execFileSync('sh', ['-c', told])).not.toThrow();
   });
 });
-
-test.each([
-  ['10.0.0.1', 'ipv4', true],
-  ['10.0.0.1', 'ipv6', false],
-  ['fd00::1', 'ipv6', true],
-  ['fd00::1', 'ipv4', false],
-] as const)('%s is of %s: %s', (address, family, is) => expect(isOfFamily(address, family)).toBe(is));

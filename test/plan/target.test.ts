@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { EXIT, exitCodeOf, TraceError } from '../../src/errors.ts';
 import type { Endpoint, Service, ServicePort } from '../../src/model.ts';
-import { type Asked, resolveTarget } from '../../src/plan/target.ts';
+import { type Asked, isOfFamily, resolveTarget } from '../../src/plan/target.ts';
 
 const HTTP: ServicePort = { name: 'http', port: 80, protocol: 'TCP', nodePort: 30080 };
 const DNS_TCP: ServicePort = { name: 'dns-tcp', port: 53, protocol: 'TCP' };
@@ -241,3 +241,10 @@ describe('refused', () => {
     throw new Error('was not refused');
   });
 });
+
+test.each([
+  ['10.0.0.1', 'ipv4', true],
+  ['10.0.0.1', 'ipv6', false],
+  ['fd00::1', 'ipv6', true],
+  ['fd00::1', 'ipv4', false],
+] as const)('%s is of %s: %s', (address, family, is) => expect(isOfFamily(address, family)).toBe(is));

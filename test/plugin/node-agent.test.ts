@@ -9,7 +9,7 @@ const SCRIPT = readFileSync(new URL('../../plugin/node-agent.sh', import.meta.ur
 
 /** A function's text: from its name to the brace that closes it at the margin; or a variable's line. */
 function part(name: string): string {
-  const found = new RegExp(`^(?:${name}\\(\\) \\{[^]*?^\\}|${name}=.*)$`, 'm').exec(SCRIPT)?.[0];
+  const found = new RegExp(`^(?:${name}\\(\\) \\{[\\s\\S]*?^\\}|${name}=.*)$`, 'm').exec(SCRIPT)?.[0];
   if (found === undefined) throw new Error(`the script has no ${name}`);
   return found;
 }
@@ -99,7 +99,7 @@ describe('of a long listing, chains of other Services are left out', () => {
 
   test("nft, kube-proxy's own table, where no chain of iptables was told", () => {
     const kept = run('own_nft_chains', PARTS, { rules: NFTABLES, chains: '' }, SHOP);
-    const [before = '', after = ''] = NFTABLES.split(/\tchain service-CCCC[^]*?\n\t\}\n/);
+    const [before = '', after = ''] = NFTABLES.split(/\tchain service-CCCC[\s\S]*?\n\t\}\n/);
     expect(kept).toEqual(`${before}${after}`.split('\n').slice(0, -1));
   });
 });

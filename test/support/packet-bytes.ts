@@ -7,6 +7,7 @@ const NUMBERS: Record<string, number> = {
   icmp: 1,
   tcp: 6,
   udp: 17,
+  gre: 47,
   esp: 50,
   ah: 51,
   icmpv6: 58,

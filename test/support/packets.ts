@@ -58,7 +58,7 @@ const ipsec: fc.Arbitrary<Layer> = fc.record({
   protocol: fc.constantFrom('ah', 'esp'),
   spi: long.map(spi => `0x${spi.toString(16)}`),
 });
-const numbered: fc.Arbitrary<Layer> = fc.constantFrom('2', '4', '47', '89').map(protocol => ({ protocol }));
+const numbered: fc.Arbitrary<Layer> = fc.constantFrom('2', '4', 'gre', '89').map(protocol => ({ protocol }));
 /** The kernel itself had fewer bytes than a header: only in the packet an ICMP error quotes. */
 const incomplete: fc.Arbitrary<Layer> = fc.constantFrom('tcp', 'udp').map(protocol => ({ protocol }));
 
@@ -183,7 +183,8 @@ export function printKernelPacket(header: PacketHeader, options: [number, number
 
 function printKernelTransport(header: PacketHeader, options: string, inner: boolean): string {
   const { protocol, tuple, tcp, icmp } = header;
-  const proto = `PROTO=${protocol === 'icmpv6' ? 'ICMPv6' : protocol.toUpperCase()} `;
+  // net/netfilter/nf_log_syslog.c has no name for GRE.
+  const proto = `PROTO=${{ icmpv6: 'ICMPv6', gre: '47' }[protocol] ?? protocol.toUpperCase()} `;
   if (header.fragment !== undefined) return proto;
   if (header.spi !== undefined) return `${proto}SPI=${header.spi} `;
   if (icmp) return `${proto}TYPE=${icmp.type} CODE=${icmp.code} ${printKernelIcmp(icmp, header, inner)}`;
