@@ -4,14 +4,8 @@
  */
 import { TraceError } from '../errors.ts';
 import { createLineSplitter } from '../parse/lines.ts';
-import type { Completed, Running, RunOptions } from '../ports.ts';
+import type { Completed, PodRef, Running, RunOptions } from '../ports.ts';
 import { readStatus } from './exec-status.ts';
-
-export interface ExecTarget {
-  namespace: string;
-  pod: string;
-  container: string;
-}
 
 /** The open connection, as far as a session needs it. */
 export interface Wire {
@@ -45,7 +39,7 @@ const CLOSE = 255;
 
 export class ExecSession implements Running {
   readonly done: Promise<Completed>;
-  readonly target: ExecTarget;
+  readonly target: PodRef;
   readonly #options: RunOptions;
   readonly #limits: Limits;
   readonly #lines: ReturnType<typeof createLineSplitter>;
@@ -63,7 +57,7 @@ export class ExecSession implements Running {
   #received = 0;
   #heard = performance.now();
 
-  constructor(target: ExecTarget, line: (text: string) => void, options: RunOptions, limits: Limits) {
+  constructor(target: PodRef, line: (text: string) => void, options: RunOptions, limits: Limits) {
     this.target = target;
     this.#options = options;
     this.#limits = limits;
@@ -164,7 +158,7 @@ export class ExecSession implements Running {
   }
 }
 
-function silent({ pod, namespace }: ExecTarget, silentMs: number): TraceError {
+function silent({ pod, namespace }: PodRef, silentMs: number): TraceError {
   return new TraceError(
     'api',
     `the connection to pod ${namespace}/${pod} has been silent for ${silentMs / 1000} s`,

@@ -4,9 +4,9 @@
  */
 import WebSocket from 'ws';
 import { TraceError } from '../errors.ts';
-import type { RunOptions, Shell } from '../ports.ts';
+import type { PodRef, RunOptions, Shell } from '../ports.ts';
 import { apiErrorOf, networkError } from './api-errors.ts';
-import { ExecSession, type ExecTarget, LIMITS, type Limits } from './exec-session.ts';
+import { ExecSession, LIMITS, type Limits } from './exec-session.ts';
 import type { Transport } from './transport.ts';
 
 const V5 = 'v5.channel.k8s.io';
@@ -16,7 +16,7 @@ const LARGEST_FRAME = 64 * 1024 * 1024;
 /** A goodbye that is not answered must not keep the program. */
 const GOODBYE_MS = 1000;
 
-export function podShell(transport: Transport, target: ExecTarget, limits: Limits = LIMITS): Shell {
+export function podShell(transport: Transport, target: PodRef, limits: Limits = LIMITS): Shell {
   const open = (argv: string[], stdin: boolean, line: (text: string) => void, options: RunOptions) => {
     const session = new ExecSession(target, line, options, limits);
     const url = urlOf(transport.server, target, withEnv(argv, options.env), stdin);
@@ -38,7 +38,7 @@ export function podShell(transport: Transport, target: ExecTarget, limits: Limit
   };
 }
 
-function urlOf(server: string, { namespace, pod, container }: ExecTarget, argv: string[], stdin: boolean): string {
+function urlOf(server: string, { namespace, pod, container }: PodRef, argv: string[], stdin: boolean): string {
   const query = new URLSearchParams({ container, stdin: String(stdin), stdout: 'true', stderr: 'true' });
   for (const word of argv) query.append('command', word);
   const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(pod)}/exec`;
@@ -126,7 +126,7 @@ function wireOf(socket: WebSocket) {
   };
 }
 
-function refused(status: number, body: string, { pod, namespace }: ExecTarget): Error {
+function refused(status: number, body: string, { pod, namespace }: PodRef): Error {
   if (status >= 200 && status < 400)
     return new TraceError(
       'api',
@@ -139,7 +139,7 @@ function refused(status: number, body: string, { pod, namespace }: ExecTarget): 
     : error;
 }
 
-function cut({ pod, namespace }: ExecTarget, code: number): TraceError {
+function cut({ pod, namespace }: PodRef, code: number): TraceError {
   return new TraceError(
     'api',
     `the connection to pod ${namespace}/${pod} was cut before its command ended (websocket code ${code})`,

@@ -9,16 +9,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { createSecureContext } from 'node:tls';
 import { KubeConfig } from '@kubernetes/client-node';
 import { ApiError, hasStatus, TraceError } from '../errors.ts';
+import type { SendOptions } from '../ports.ts';
 import { apiErrorOf, networkError } from './api-errors.ts';
 import { type PluginDeps, runPlugin } from './credentials.ts';
 import type { Connection } from './kubeconfig.ts';
-
-export interface SendOptions {
-  body?: unknown;
-  contentType?: string;
-  timeoutMs?: number;
-  signal?: AbortSignal;
-}
 
 export interface Transport {
   readonly server: string;
