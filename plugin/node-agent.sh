@@ -165,6 +165,17 @@ fact_file() { # key file
   [ -r "$2" ] && say "fact $1 $(tr '\n\t' '  ' <"$2")"
 }
 
+# Interfaces, `all` among them, whose setting is as asked: `NAME=VALUE`. A shell reads byte by byte, and of these files only
+# the first read gets anything: other programs have to.
+settings() { # ipv4|ipv6 setting pattern
+  grep -sH "^$3" /proc/sys/net/"$1"/conf/*/"$2" | sed 's|.*/conf/\(.*\)/[a-z_]*:\(.*\)|\1=\2|' | tr '\n' ' '
+}
+
+# Packets conntrack has dropped since the node was started, and new connections it could not take in.
+conntrack_losses() {
+  conntrack -S 2>/dev/null | awk '{for (i = 1; i <= NF; i++) if (split($i, part, "=") == 2) sum[part[1]] += part[2]} END {print sum["drop"] + 0, sum["insert_failed"] + 0}'
+}
+
 facts() {
   say "fact kernel $(uname -r)"
   have nft && say "fact nft $(nft --version 2>/dev/null | head -n 1)"
@@ -181,6 +192,9 @@ facts() {
   fact_file ip_forward /proc/sys/net/ipv4/ip_forward
   fact_file forwarding6 /proc/sys/net/ipv6/conf/all/forwarding
   fact_file rp_filter /proc/sys/net/ipv4/conf/all/rp_filter
+  say "fact rp_filters $(settings ipv4 rp_filter '[12]')"
+  say "fact not_forwarding $(settings ipv4 forwarding 0)"
+  say "fact not_forwarding6 $(settings ipv6 forwarding 0)"
   fact_file conntrack_count /proc/sys/net/netfilter/nf_conntrack_count
   fact_file conntrack_max /proc/sys/net/netfilter/nf_conntrack_max
   fact_file bridge_nf /proc/sys/net/bridge/bridge-nf-call-iptables
@@ -242,7 +256,7 @@ choose_log() {
 
 # A warning printed on a serial line holds up the packet it is about by some 20 ms (printk is synchronous).
 console_is_safe() {
-  read -r level _ </proc/sys/kernel/printk 2>/dev/null || return 0
+  level=$(awk '{print $1; exit}' /proc/sys/kernel/printk 2>/dev/null)
   [ "${level:-4}" -gt 4 ] && grep -q '^tty\(S\|AMA\)' /proc/consoles 2>/dev/null || return 0
   say "fail this node prints warnings on a serial console ($(awk '{print $1; exit}' /proc/consoles)): each traced line would hold up its packet; use --log-source nflog"
   return 1
@@ -419,16 +433,46 @@ own_nft_chains() {
     /^\t}/ { other = 0 }' "$dir/rules"
 }
 
-# How the node would send a packet on: what the kernel does beside netfilter.
-routes() {
+# `IN FROM TO`, one a line: how packets of the trace came in and where to, and where the rules lead.
+ways() {
+  seen_ways >"$dir/ways"
+  cat "$dir/ways"
   for pod in $TS_PODS; do
-    link=$(ip route get "$pod" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1)
-    for target in $TS_TARGETS $(conntrack -L -s "$pod" 2>/dev/null | awk '{n = 0; for (i = 1; i <= NF; i++) if ($i ~ /^src=/ && n++ == 1) print substr($i, 5)}' | sort -u); do
-      case $pod$target in *:*.* | *.*:*) continue ;; esac
-      ip route get "$target" from "$pod" iif "${link:-lo}" 2>&1 | head -n 1 | sed "s/^/$target /"
+    link=$(awk -v pod="$pod" '$2 == pod {print $1; exit}' "$dir/ways")
+    [ -n "$link" ] || link=$(ip route get "$pod" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1)
+    for target in $TS_TARGETS; do
+      case $pod$target in *:*.* | *.*:*) ;; *) printf '%s %s %s\n' "${link:-lo}" "$pod" "$target" ;; esac
     done
   done
+}
+
+seen_ways() {
+  for file in "$dir"/*.out; do
+    [ "$file" = "$dir/nflog.out" ] || sed -n \
+      -e 's/.* packet: iif "\([^" ]*\)".* ip6\{0,1\} saddr \([^ ]*\) ip6\{0,1\} daddr \([^ ]*\).*/\1 \2 \3/p' \
+      -e 's/.*TRACE: .*IN=\([^ ]\{1,\}\) .*SRC=\([^ ]*\) DST=\([^ ]*\).*/\1 \2 \3/p' "$file"
+  done | awk '!seen[$0]++' | head -n 60
+}
+
+# How the node would send each of them on: what the kernel does beside netfilter.
+routes() {
+  ways | sort -u >"$dir/all.ways"
+  while read -r link from to; do
+    printf '@ %s %s %s %s\n' "$link" "$from" "$to" "$(ip route get "$to" from "$from" iif "$link" 2>&1 | head -n 1)"
+  done <"$dir/all.ways"
+  # The way back, which the kernel asks for where rp_filter is on.
+  cut -d ' ' -f 2 "$dir/all.ways" | sort -u | while read -r from; do printf '%s %s\n' "$from" "$(ip route get "$from" 2>&1 | head -n 1)"; done
   ip neigh show 2>/dev/null | grep -w FAILED | head -n 20
+  ! have bridge || ports
+}
+
+# Which port of a bridge leads to an address: `ADDRESS port PORT of BRIDGE`.
+ports() {
+  ip neigh show 2>/dev/null | grep -w lladdr >"$dir/neighbours"
+  bridge fdb show 2>/dev/null | awk '
+    NR == FNR { for (i = 1; i < NF; i++) if ($i == "lladdr") address[$(i + 1)] = address[$(i + 1)] " " $1; next }
+    $1 in address && $4 == "master" { n = split(address[$1], own, " "); for (i = 1; i <= n; i++) print own[i], "port", $3, "of", $5 }
+  ' "$dir/neighbours" - | sort -u | head -n 200
 }
 
 evidence() {
@@ -442,6 +486,10 @@ evidence() {
   if have ipvsadm && [ -r /proc/net/ip_vs ]; then section ipvs ipvsadm ipvsadm -Ln; fi
   if [ -n "$sets" ] && have ipset; then section ipset ipset ipset save; fi
   section route route routes
+  if have conntrack; then
+    conntrack_losses | { read -r drops failed; read -r drops_before failed_before <"$dir/losses"
+      say "fact conntrack_dropped $((drops - drops_before))"; say "fact conntrack_refused $((failed - failed_before))"; }
+  fi
   # The newest of both families; later than it, rules may be waiting to be written.
   [ -z "${TS_PROXY:-}" ] || ! have curl || curl -s --noproxy '*' --max-time 1 "http://$TS_PROXY/metrics" 2>/dev/null |
     awk -v now="$(date +%s)" '/^kubeproxy_sync_proxy_rules_last_timestamp_seconds/ && $NF > last {last = $NF} END {if (last) printf "@fact proxy_synced %d\n", now - last}'
@@ -490,6 +538,7 @@ trace() {
   trap 'exit 129' HUP
   guard
   facts
+  ! have conntrack || conntrack_losses >"$dir/losses"
   choose_method || exit 1
   choose_log
   say "fact log $TS_LOG"

@@ -10,6 +10,7 @@ import { parseIptablesSave } from './parse/iptables-save.ts';
 import { parseIpset, parseIpvs } from './parse/ipvs.ts';
 import { createLineSplitter } from './parse/lines.ts';
 import { parseNftRuleset } from './parse/nft-ruleset.ts';
+import { readNodeFacts } from './parse/node-facts.ts';
 import { parseProbeOutput } from './parse/probe-output.ts';
 import { parseRoutes } from './parse/routes.ts';
 import { createTraceReader, type TraceSink } from './parse/trace.ts';
@@ -92,7 +93,6 @@ export function createAnalysis(capture: Capture): Analysis {
 }
 
 function contextOf(capture: Capture): ExplainContext {
-  const synced = capture.node?.tools?.proxy_synced;
   const book = createRuleBook(capture.rules.flatMap(readRules), capture.ipsets.flatMap(parseIpset));
   return {
     book,
@@ -104,7 +104,7 @@ function contextOf(capture: Capture): ExplainContext {
     routes: parseRoutes(capture.routes),
     // A run asked for the Service's slices; of a file nobody knows what it leaves out, unless it has some.
     slicesKnown: capture.origin !== 'files' || capture.objects.endpoints.length > 0,
-    ...(synced === undefined || !/^\d+$/.test(synced) ? {} : { syncedSecondsAgo: Number(synced) }),
+    kernel: readNodeFacts(capture.node?.tools),
   };
 }
 

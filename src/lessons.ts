@@ -2,6 +2,7 @@
 import type { FindingKind } from './model.ts';
 
 export const LESSONS: ReadonlySet<FindingKind> = new Set([
+  'EndpointsPicked',
   'Masqueraded',
   'Hairpin',
   'SessionAffinity',

@@ -221,11 +221,20 @@ function traceOrder(request: LiveRequest, plan: Plan, { run }: LiveDeps, site: O
     log: request.log,
     service: `${target.service.namespace}/${target.service.name}`,
     proxy: KUBE_PROXY,
-    targets: [address],
+    targets: [address, ...endpointsOf(plan, address)],
     probes: probesFor(request, target, address),
     agent: agentCommand,
   };
 }
+
+/** Where the rules may lead: of a Service with very many endpoints, the first. */
+function endpointsOf({ lookup, target }: Plan, address: string): string[] {
+  const own = lookup.objects.endpoints.filter(one => one.service === target.service.name);
+  const addresses = own.map(one => one.address).filter(one => familyOf(one) === familyOf(address));
+  return [...new Set(addresses)].slice(0, MOST_TARGETS);
+}
+
+const MOST_TARGETS = 30;
 
 function probesFor(request: LiveRequest, target: Target, address: string): ProbePlan[][] {
   const { timeout, path, udpData, count } = request;

@@ -9,6 +9,7 @@ import {
   draftOf,
   endpointText,
   hopEvidence,
+  hopText,
   packetEvidence,
   ruleFacts,
   sentToText,
@@ -168,12 +169,18 @@ export function isPortCheck(hop: Hop | undefined): boolean {
   return hop?.chain === 'cluster-ips-check' || hop?.chain === 'KUBE-IPVS-FILTER';
 }
 
+/** Of a packet that nobody translated: the ports there are, and the rule that kept it from nat, if one did. */
 function portFacts({ connection, context }: CheckInput): Draft['facts'] {
-  const facts: Draft['facts'] = { port: connection.connection.original.dport ?? '' };
+  const facts: Draft['facts'] = { ...notrackFacts(connection), port: connection.connection.original.dport ?? '' };
   const exposed = exposedPorts(connection, context);
   if (exposed) facts.exposed = exposed.ports.join(', ');
   if (exposed?.by !== 'service') facts.byRules = true;
   return facts;
+}
+
+function notrackFacts({ first }: ConnectionCase): Draft['facts'] {
+  const hop = first?.journey.hops.find(one => one.target === 'NOTRACK' || /\bCT --notrack\b/.test(one.text ?? ''));
+  return hop ? { ...ruleFacts(hop), notrack: hopText(hop) } : {};
 }
 
 /** Whose is the address no rule of this node translated: a Service's, with that port or without, or nobody's that is known? */

@@ -7,6 +7,7 @@ import type {
   Endpoint,
   IpvsService,
   KubeObjects,
+  NodeFacts,
   Pod,
   Routes,
   Rule,
@@ -27,8 +28,8 @@ export interface ExplainContext {
   routes: Routes;
   /** The objects hold every endpoint of the Services they hold. */
   slicesKnown: boolean;
-  /** When kube-proxy last wrote its rules, by its own metric, counted back from the trace. */
-  syncedSecondsAgo?: number;
+  /** What is known of the node's kernel beside netfilter. */
+  kernel: NodeFacts;
 }
 
 export interface ServiceMatch {

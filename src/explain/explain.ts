@@ -14,6 +14,7 @@ import { checkCompleteness, checkRules, checkUnseen } from './checks-trace.ts';
 import type { ExplainContext } from './context.ts';
 import { findDivergences } from './divergence.ts';
 import type { Draft, NumberOf } from './draft.ts';
+import { checkPicks } from './picks.ts';
 import { toFindings } from './to-findings.ts';
 
 export interface Explanation {
@@ -41,6 +42,7 @@ export function explain(
     ...cases.flatMap(one =>
       representatives(one).flatMap(connection => checkConnection(one, connection, cases, context, numberOf)),
     ),
+    ...checkPicks(cases, context, numberOf),
     // Where the trace itself was lost, that nothing was seen says nothing of the packets.
     ...(isLost(completeness) ? [] : checkUnseen(cases, context, numberOf)),
     ...checkRules(relevant, context, numberOf),

@@ -10,6 +10,7 @@ import {
   droppedByKernel,
   endpointSilent,
   endpointSilentRemedy,
+  kernelRemedy,
   marked,
   noEndpointsRemedy,
   ofPolicy,
@@ -70,9 +71,13 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     severity: 'error',
     rank: 1,
     sentence: f =>
-      `no rule on this node translated ${f.target}, though the Service has that port${f.out ? `: the packet left by ${f.out} for an address no host has` : ''}`,
-    remedy: () =>
-      'kube-proxy on this node does not know the Service: look at its log and at its metric kubeproxy_sync_proxy_rules_last_timestamp_seconds.',
+      f.notrack
+        ? `no rule on this node translated ${f.target}: ${f.notrack}${quoted(f)}${by(f)} takes its packets out of conntrack, and only connections it knows are translated`
+        : `no rule on this node translated ${f.target}, though the Service has that port${f.out ? `: the packet left by ${f.out} for an address no host has` : ''}`,
+    remedy: f =>
+      f.notrack
+        ? 'Find out who wrote that rule, and have it leave out the addresses of Services.'
+        : 'kube-proxy on this node does not know the Service: look at its log and at its metric kubeproxy_sync_proxy_rules_last_timestamp_seconds.',
   },
   RejectedByRule: {
     severity: 'error',
@@ -99,8 +104,7 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     severity: 'error',
     rank: 1,
     sentence: droppedByKernel,
-    remedy: f =>
-      `Look at what the kernel checks beside netfilter: ip route get ${f.address ?? 'the address it was translated to'}, net.ipv4.ip_forward, and rp_filter of ${f.in || 'the interface'}.`,
+    remedy: kernelRemedy,
   },
   ReplyLost: {
     severity: 'error',
@@ -173,6 +177,12 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     severity: 'info',
     rank: 4,
     sentence: f => `the source ${f.from} was masqueraded${f.to ? ` as ${f.to}` : ''}: ${f.why}`,
+  },
+  EndpointsPicked: {
+    severity: 'info',
+    rank: 5,
+    sentence: f =>
+      `${f.picks} connections to ${f.target} were sent by chance to ${f.endpoints} endpoints${f.even ? ` (each 1 of ${f.endpoints})` : ', with the odds in brackets'}: ${f.counts}${f.never ? `; chance alone would leave out ${f.never} less than once in a thousand times` : ''}`,
   },
   SessionAffinity: {
     severity: 'info',

@@ -10,6 +10,9 @@ import type { ExplainContext } from './context.ts';
 import { affinitySeconds, durationText, isAffinity, isAffinityText, oddsOf, outOf } from './odds.ts';
 
 export function addMeanings(journey: Journey, context: ExplainContext): void {
+  const last = journey.hops.findLast(hop => hop.event !== 'gap');
+  const behind = context.routes.ports.get(last?.tuple.dst ?? '');
+  if (behind && behind.bridge === last?.out) journey.bridgePort = behind.port;
   for (const [index, hop] of journey.hops.entries()) {
     const owner = hop.owner ?? ownerOf(hop.table, hop.chain);
     if (owner !== undefined) hop.owner = owner;

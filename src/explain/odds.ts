@@ -5,13 +5,23 @@ import type { Chain, Rule } from '../model.ts';
 export function oddsOf(chain: Chain, rule: Rule): string | undefined {
   const modulus = /numgen (?:random|inc) mod (\d+)/.exec(rule.vmap?.key.join(' ') ?? '')?.[1];
   if (modulus !== undefined) return outOf(Number(modulus));
-  const picks = chain.rules.filter(isPick);
-  const index = picks.indexOf(rule);
-  if (index < 0) return undefined;
-  const before = picks.slice(0, index).reduce((rest, r) => rest * (1 - probability(r)), 1);
-  const share = before * probability(rule);
-  const even = Math.abs(share - 1 / picks.length) < 0.001;
-  return even ? outOf(picks.length) : `${Math.round(share * 1000) / 10} %`;
+  const shares = sharesOf(chain);
+  const share = shares.get(rule);
+  if (share === undefined) return undefined;
+  const even = Math.abs(share - 1 / shares.size) < 0.001;
+  return even ? outOf(shares.size) : `${Math.round(share * 1000) / 10} %`;
+}
+
+/** The rules of a Service's chain that pick an endpoint, each with its share of all packets: 0 to 1. */
+export function sharesOf(chain: Chain): Map<Rule, number> {
+  let left = 1;
+  return new Map(
+    chain.rules.filter(isPick).map(rule => {
+      const share = left * probability(rule);
+      left -= share;
+      return [rule, share];
+    }),
+  );
 }
 
 /** A rule that sends to an endpoint by chance, or takes what is left over; affinity's rules send by memory. */

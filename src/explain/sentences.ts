@@ -33,8 +33,27 @@ export function rejectedRemedy(f: Facts): string {
 export function droppedByKernel(f: Facts): string {
   const many = Number(f.packets) > 1;
   const to = f.to ? ` to ${f.to}` : ', translated to what no line tells,';
-  if (f.noRoute) return `${f.target}: this node has no route${to}: ${f.noRoute}`;
+  if (f.rpFilter)
+    return `${f.target}: netfilter let ${many ? `all ${f.packets} packets` : 'the packet'}${to} pass, and the kernel took ${many ? 'them' : 'it'} for forged: the way back to the sender ${f.source} is not by ${f.in}, where ${many ? 'they' : 'it'} came in, and rp_filter is on there`;
+  if (f.notForwarding)
+    return `${f.target}: this node does not pass on what comes in by ${f.in}: net.${f.notForwarding}.conf.${f.in}.forwarding is 0`;
+  if (f.noRoute)
+    return `${f.target}: this node has no route${to} for what comes in by ${f.in}: ${f.noRoute}${f.unseen ? ', as it told the sender' : ''}`;
+  if (f.conntrackFull)
+    return `${f.target}: this node's connection table was full (${f.conntrackFull}), and conntrack dropped ${f.conntrackDropped} packets while this was traced`;
   return `${f.target}: netfilter let ${many ? `all ${f.packets} packets` : 'the packet'}${to} pass, and routing did not hand ${many ? 'them' : 'it'} on${many ? '' : '; or the lines behind it are lost'}`;
+}
+
+export function kernelRemedy(f: Facts): string {
+  if (f.rpFilter)
+    return `Mend the route to ${f.source} (ip route get ${f.source}), or set net.ipv4.conf.${f.in}.rp_filter to 2, which accepts any way back. The larger of that and of conf.all counts.`;
+  if (f.notForwarding)
+    return `sysctl -w net.${f.notForwarding}.conf.all.forwarding=1, and find who turned it off: a node has to forward, or no pod is reached.`;
+  if (f.conntrackFull)
+    return 'Raise net.netfilter.nf_conntrack_max on this node, or find who opens so many connections: conntrack -L, conntrack -S.';
+  if (f.noRoute)
+    return `Look at the node's routes: ip route get ${f.address} from ${f.source} iif ${f.in}; the CNI plugin is what makes those to pods.`;
+  return `Look at what the kernel checks beside netfilter: ip route get ${f.address ?? 'the address it was translated to'}, net.ipv4.ip_forward, and rp_filter of ${f.in || 'the interface'}.`;
 }
 
 function nameOf(facts: Facts): string {

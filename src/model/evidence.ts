@@ -50,6 +50,22 @@ export interface Probe {
   connections?: { total: number; endpoints: { to: string; count: number; pod?: string }[] };
 }
 
+/** What the node's agent told of the kernel beside netfilter. */
+export interface NodeFacts {
+  /** Interfaces, `all` among them, that do not pass packets on. */
+  notForwarding: { ip: Set<string>; ip6: Set<string> };
+  /** Interfaces, `all` among them, where the way back to a sender is checked: 1 strictly, 2 loosely. */
+  rpFilters: Map<string, number>;
+  conntrack: {
+    count: number | undefined;
+    max: number | undefined;
+    /** Packets it dropped between the first rule of the trace and the last. */
+    dropped: number;
+  };
+  /** When kube-proxy last wrote its rules, by its own metric, counted back from the trace. */
+  syncedSecondsAgo: number | undefined;
+}
+
 /** A route as `ip route get` tells it. */
 export interface RouteText {
   /** As `ip route get` printed it, without the address it was asked for. */
@@ -63,6 +79,10 @@ export interface RouteText {
 /** What the node says of its way to the addresses that were asked. */
 export interface Routes {
   to: Map<string, RouteText>;
+  /** The same of a packet as it was seen: by `IN SRC DST`. */
+  ways: Map<string, RouteText>;
+  /** The port of a bridge behind which an address is. */
+  ports: Map<string, { port: string; bridge: string }>;
   /** Neighbours that do not answer, with the link they were asked on. */
   unanswered: Map<string, string>;
 }

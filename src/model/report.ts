@@ -77,6 +77,8 @@ export interface Journey {
   rewrites: Rewrite[];
   outcome: JourneyOutcome;
   endpoint?: { address: string; port?: number; pod?: string; node?: string };
+  /** The port of the bridge it left by, behind which that bridge has the destination. */
+  bridgePort?: string;
   /** Lines missing from this journey, as far as can be known. */
   gaps: number;
   /** Kernel clock in microseconds of the first line, where known. */
@@ -121,6 +123,7 @@ export type FindingKind =
   | 'ReplyLost'
   | 'Masqueraded'
   | 'Hairpin'
+  | 'EndpointsPicked'
   | 'SessionAffinity'
   | 'RejectedByRule'
   | 'DroppedByRule'

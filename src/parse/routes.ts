@@ -3,18 +3,31 @@ import { canonicalAddress } from '../ip.ts';
 import type { Routes, RouteText } from '../model.ts';
 
 export function parseRoutes(lines: string[]): Routes {
-  const routes: Routes = { to: new Map(), unanswered: new Map() };
+  const routes: Routes = { to: new Map(), ways: new Map(), ports: new Map(), unanswered: new Map() };
   for (const line of lines) readLine(line.trim(), routes);
   return routes;
 }
 
 function readLine(line: string, routes: Routes): void {
-  const [word = '', ...rest] = line.split(/\s+/);
+  const words = line.split(/\s+/);
+  if (words[0] === '@') return readWay(words.slice(1), routes);
+  const [word = '', ...rest] = words;
   const address = canonicalAddress(word);
   if (address === undefined) return;
   const neighbour = /^dev (\S+) .*\b(?:FAILED|INCOMPLETE)$/.exec(rest.join(' '));
+  const port = /^port (\S+) of (\S+)$/.exec(rest.join(' '));
   if (neighbour) routes.unanswered.set(address, neighbour[1] as string);
+  else if (port) routes.ports.set(address, { port: port[1] as string, bridge: port[2] as string });
   else if (!routes.to.has(address)) routes.to.set(address, routeOf(rest));
+}
+
+/** `IN FROM TO ROUTE`: a packet that came in by an interface. */
+function readWay([link = '', from = '', to = '', ...rest]: string[], routes: Routes): void {
+  const [src, dst] = [canonicalAddress(from), canonicalAddress(to)];
+  if (src === undefined || dst === undefined) return;
+  const route = routeOf(rest);
+  routes.ways.set(`${link} ${src} ${dst}`, route);
+  if (!routes.to.has(dst)) routes.to.set(dst, route);
 }
 
 function routeOf(words: string[]): RouteText {

@@ -1,6 +1,7 @@
 /** What conntrack took a packet for, read off the rules that matched it: `ct state new` in a matched rule is the kernel's word. */
-import type { Match, TraceEvent } from '../model.ts';
+import type { Match, Rule, TraceEvent } from '../model.ts';
 import type { RuleBook } from '../rules/book.ts';
+import { isNotrack } from '../rules/effect.ts';
 import { stateNames } from '../rules/evaluate.ts';
 import { isNat, type Segment } from './pass.ts';
 
@@ -9,7 +10,9 @@ export function connectionState(segments: Segment[], book: RuleBook): string | u
     const told = segment.conntrack ? /ct state (\w+)/.exec(segment.conntrack)?.[1] : undefined;
     if (told) return told.toUpperCase();
     for (const event of segment.events) {
-      const state = stateIn(event, book);
+      const rule = ruleOf(event, book);
+      if (rule && isNotrack(rule)) return 'UNTRACKED';
+      const state = rule && stateIn(rule);
       if (state) return state;
     }
   }
@@ -17,14 +20,14 @@ export function connectionState(segments: Segment[], book: RuleBook): string | u
   return segments.some(isNat) ? 'NEW' : undefined;
 }
 
-function stateIn(event: TraceEvent, book: RuleBook): string | undefined {
-  if (event.point.kind !== 'rule') return undefined;
-  const rule =
-    event.point.rule ??
-    book.chain(event.point.backend, event.point.family, event.point.table, event.point.chain)[0]?.chain.rules[
-      (event.point.number ?? 0) - 1
-    ];
-  const match = rule?.matches.find(m => (m.kind === 'ct state' || m.kind === 'conntrack ctstate') && !m.negated);
+function ruleOf({ point }: TraceEvent, book: RuleBook): Rule | undefined {
+  if (point.kind !== 'rule') return undefined;
+  const [listed] = book.chain(point.backend, point.family, point.table, point.chain);
+  return point.rule ?? listed?.chain.rules[(point.number ?? 0) - 1];
+}
+
+function stateIn(rule: Rule): string | undefined {
+  const match = rule.matches.find(m => (m.kind === 'ct state' || m.kind === 'conntrack ctstate') && !m.negated);
   return match && single(match);
 }
 

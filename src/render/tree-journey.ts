@@ -251,7 +251,8 @@ function endLine(journey: Journey, style: Style, told: boolean): string {
 
 function deliveredTo(journey: Journey, last: Hop | undefined): string {
   if (last?.hook === 'input') return 'this node itself';
-  const via = last?.physOut ?? last?.out ?? '';
+  const port = journey.bridgePort === undefined ? '' : `, port ${journey.bridgePort}`;
+  const via = last?.physOut ?? `${last?.out ?? ''}${port}`;
   const pod = journey.direction === 'request' ? journey.endpoint?.pod : undefined;
   return `${via}${pod ? ` → pod ${pod}` : ''}`;
 }

@@ -27,6 +27,11 @@ const CONTINUING = new Set(
   ),
 );
 
+/** Does it take packets out of conntrack's hands, and with that out of nat's? */
+export function isNotrack({ target, targetArgs }: Rule): boolean {
+  return target === 'NOTRACK' || (target === 'CT' && targetArgs.includes('--notrack'));
+}
+
 export function effectOf(rule: Rule, table: Table | undefined): Effect {
   const target = rule.target;
   if (rule.vmap) return { kind: 'unknown' };

@@ -99,8 +99,10 @@ const HOLDS: Record<string, Holds> = {
       is(p, 'icmpv6'),
       anyOf(m, value => icmpIs(value, p)),
     ),
-  'ct original ip saddr': (m, p) => (p.original ? inCidr(p.original.src, first(m)) : undefined),
-  'ct original ip daddr': (m, p) => (p.original ? inCidr(p.original.dst, first(m)) : undefined),
+  'ct original ip saddr': (m, p) =>
+    p.state === 'UNTRACKED' ? false : p.original ? inCidr(p.original.src, first(m)) : undefined,
+  'ct original ip daddr': (m, p) =>
+    p.state === 'UNTRACKED' ? false : p.original ? inCidr(p.original.dst, first(m)) : undefined,
   'meta nfproto': (m, p) => first(m).replace('ipv4', 'ip').replace('ipv6', 'ip6') === p.family,
 };
 

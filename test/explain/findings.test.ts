@@ -52,6 +52,36 @@ const nft = (scenario: string) => () => explained('nft', scenario, NFT_WHOLE);
 const nftables = (scenario: string) => () => explained('nftables', scenario, NFT_WHOLE);
 const legacy = (scenario: string) => () => explained('legacy', scenario);
 
+const TWO_ENDPOINTS = rules()
+  .replace(':KUBE-POSTROUTING', ':KUBE-SEP-CCCCCCCCCCCCCCCC - [0:0]\n:KUBE-POSTROUTING')
+  .replace(
+    /(-A KUBE-SVC\S+).*probability.*\n/,
+    `$&$1 -m comment --comment "default/web:http -> ${NEAR}:8080" -j KUBE-SEP-CCCCCCCCCCCCCCCC\n-A KUBE-SEP-CCCCCCCCCCCCCCCC -p tcp -m comment --comment "default/web:http" -m tcp -j DNAT --to-destination ${NEAR}:8080\n`,
+  );
+
+/** Two connections one after the other, by the first endpoint's rule. */
+function twice(text: string): Report {
+  const connection = (spt: number, id: number) => [
+    ...arrives({ spt, id }),
+    ...leaves({ spt, id }),
+    ...answers({ dpt: spt, id: id + 500 }),
+    ...later({ ...ACK, spt, id: id + 1 }),
+  ];
+  return reportOfWorld([...connection(40000, 100), ...connection(40001, 200)], {
+    rules: [{ name: 'rules', text }],
+    probes: [curl(), curl()],
+  });
+}
+
+/** What the node told of its kernel beside netfilter. */
+function beside(
+  tools: Record<string, string>,
+  routes: string[],
+  lines = [...arrives(), ...arrives({ id: 101 })],
+): Report {
+  return reportOfWorld(lines, { probes: [curl(TIMED_OUT)], node: { tools }, routes });
+}
+
 /** Forwarded, and then met by a rule of filter in front of kube-proxy's. */
 function meets(rule: string, lines: string[], chains: string[] = []): Report {
   const filter = [...(chains.length > 0 ? [`FORWARD -j ${chains[0]}`] : []), rule];
@@ -324,6 +354,22 @@ const ROWS: Row[] = [
     says: /no rule on this node translated default\/web:81/,
     remedy: /kube-proxy on this node/,
   },
+  {
+    kind: 'NotTranslated',
+    what: 'a rule takes its packets out of conntrack',
+    report: () => {
+      const raw = `*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A PREROUTING -d ${CLUSTER_IP}/32 -m comment --comment "no state here" -j CT --notrack\nCOMMIT\n`;
+      const lines = [
+        kernelLine('raw:PREROUTING:rule:1', { in: 'veth1' }),
+        kernelLine('raw:PREROUTING:policy:2', { in: 'veth1' }),
+        kernelLine('mangle:PREROUTING:policy:1', { in: 'veth1' }),
+        ...leaves({ dst: CLUSTER_IP, dpt: 80 }).filter(line => !/TRACE: nat:/.test(line)),
+      ];
+      return reportOfWorld(lines, { rules: [{ name: 'rules', text: raw + rules() }], probes: [curl(TIMED_OUT)] });
+    },
+    says: /^no rule on this node translated default\/web:80: raw PREROUTING rule 1 "no state here" takes its packets out of conntrack/,
+    remedy: /leave out the addresses of Services/,
+  },
 
   {
     kind: 'EndpointRefused',
@@ -466,6 +512,24 @@ const ROWS: Row[] = [
   { kind: 'Hairpin', what: 'nftables', report: nftables('self-curl') },
 
   {
+    kind: 'EndpointsPicked',
+    what: 'two connections, two endpoints',
+    report: () => twice(TWO_ENDPOINTS),
+    says: /^2 connections to default\/web:80 were sent by chance to 2 endpoints \(each 1 of 2\): 10\.244\.2\.9:8080 2, 10\.244\.1\.9:8080 0$/,
+  },
+  {
+    kind: 'EndpointsPicked',
+    what: 'odds that are not even',
+    report: () => twice(TWO_ENDPOINTS.replace('probability 0.50000000000', 'probability 0.90000000000')),
+    says: /with the odds in brackets: 10\.244\.2\.9:8080 2 \(90 %\), 10\.244\.1\.9:8080 0 \(10 %\)$/,
+  },
+  {
+    kind: 'EndpointsPicked',
+    what: 'one that chance would not leave out',
+    report: () => twice(TWO_ENDPOINTS.replace('probability 0.50000000000', 'probability 0.01000000000')),
+    says: /chance alone would leave out 10\.244\.1\.9:8080 less than once in a thousand times$/,
+  },
+  {
     kind: 'SessionAffinity',
     what: 'noted for the next time',
     report: legacy('sticky-curl'),
@@ -532,6 +596,45 @@ const ROWS: Row[] = [
     report: () => reportOfWorld([...arrives(), ...arrives({ id: 101 })], { probes: [curl(TIMED_OUT)] }),
     says: /netfilter let all 2 packets to 10\.244\.2\.9:8080 pass, and routing did not hand them on/,
     remedy: /ip route get 10\.244\.2\.9, net.ipv4.ip_forward.*rp_filter of veth1/,
+  },
+  {
+    kind: 'DroppedByKernel',
+    what: 'forwarding is off',
+    report: () =>
+      beside({ not_forwarding: 'all=0 veth1=0 ' }, [`@ veth1 ${POD} ${FAR} RTNETLINK answers: No route to host`]),
+    says: /does not pass on what comes in by veth1: net\.ipv4\.conf\.veth1\.forwarding is 0$/,
+    remedy: /^sysctl -w net\.ipv4\.conf\.all\.forwarding=1/,
+  },
+  {
+    kind: 'DroppedByKernel',
+    what: 'no route, and forwarding is on',
+    report: () =>
+      beside({ not_forwarding: 'eth5=0 ' }, [`@ veth1 ${POD} ${FAR} RTNETLINK answers: Network is unreachable`]),
+    says: /has no route to 10\.244\.2\.9:8080 for what comes in by veth1: Network is unreachable$/,
+    remedy: /^Look at the node's routes: ip route get 10\.244\.2\.9 from 10\.244\.1\.5 iif veth1/,
+  },
+  ...['Invalid cross-device link', 'Invalid argument'].map(
+    (error): Row => ({
+      kind: 'DroppedByKernel',
+      what: `the way back is another: ${error}`,
+      report: () =>
+        beside({ rp_filters: 'veth1=1 ' }, [
+          `@ veth1 ${POD} ${FAR} RTNETLINK answers: ${error}`,
+          `${POD} ${POD} dev dum0 src 192.0.2.1`,
+        ]),
+      says: /the way back to the sender 10\.244\.1\.5 is not by veth1, where they came in, and rp_filter is on there$/,
+      remedy: /net\.ipv4\.conf\.veth1\.rp_filter to 2/,
+    }),
+  ),
+  {
+    kind: 'DroppedByKernel',
+    what: 'conntrack had no room',
+    report: () =>
+      beside({ conntrack_count: '65536', conntrack_max: '65536', conntrack_dropped: '2' }, [
+        `@ veth1 ${POD} ${FAR} dev eth0`,
+      ]),
+    says: /connection table was full \(65536 of 65536 connections at the beginning\), and conntrack dropped 2 packets/,
+    remedy: /nf_conntrack_max/,
   },
 
   {
@@ -760,6 +863,16 @@ const NEARLY: Near[] = [
   { kind: 'Masqueraded', what: 'not marked: the source stays', report: legacy('web-curl') },
   { kind: 'Masqueraded', what: "the CNI's chain let it pass by its first rule", report: nftables('web-curl') },
   { kind: 'Hairpin', what: 'to another pod', report: legacy('web-curl') },
+  { kind: 'EndpointsPicked', what: 'one endpoint, so nothing to pick', report: () => twice(rules()) },
+  {
+    kind: 'EndpointsPicked',
+    what: 'asked once',
+    report: () =>
+      reportOfWorld([...arrives(), ...leaves(), ...answers()], {
+        rules: [{ name: 'rules', text: TWO_ENDPOINTS }],
+        probes: [curl()],
+      }),
+  },
   { kind: 'SessionAffinity', what: 'a Service without', report: legacy('web-curl') },
   { kind: 'RejectedByRule', what: 'kube-proxy says why itself', report: legacy('noep-curl'), instead: 'NoEndpoints' },
   {
