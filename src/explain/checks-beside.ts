@@ -2,7 +2,7 @@
  * What the kernel and the API server know beside netfilter, put to what netfilter shows: the route and the neighbour of the
  * address a packet was last seen to go to, and whether the endpoint the rules lead to is one the Service has now.
  */
-import { hostPort } from '../ip.ts';
+import { familyOf, hostPort } from '../ip.ts';
 import type { Evidence, NodeFacts } from '../model.ts';
 import type { ConnectionCase } from './cases.ts';
 import type { ExplainContext } from './context.ts';
@@ -99,11 +99,12 @@ export function checkBehind(input: CheckInput): Draft[] {
     e => e.service === service.service.name && e.namespace === service.service.namespace,
   );
   if (own.some(e => e.address === endpoint.address)) return [];
-  const now = own.slice(0, 3).map(e => hostPort(e.address, e.port));
+  const ofFamily = own.filter(e => familyOf(e.address) === familyOf(endpoint.address));
+  const now = ofFamily.slice(0, 3).map(e => hostPort(e.address, e.port));
   const facts: Draft['facts'] = {
     endpoint: endpointText(connection),
-    now: `${now.join(', ')}${own.length > 3 ? ', …' : ''}`,
-    count: own.length,
+    now: `${now.join(', ')}${ofFamily.length > 3 ? ', …' : ''}`,
+    count: ofFamily.length,
   };
   if (context.kernel.syncedSecondsAgo !== undefined) facts.synced = context.kernel.syncedSecondsAgo;
   const draft = draftOf(input, 'KubeProxyBehind', facts, dnatEvidence(connection, numberOf));

@@ -1,0 +1,158 @@
+/**
+ * What the kernel does beside netfilter, and kube-proxy behind the API server: broken for real on a node of our own cluster, the
+ * first finding must name the cause, and the node is afterwards as it was.
+ */
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { FindingKind } from '../../src/model.ts';
+import { type LiveRun, runLive } from '../support/live.ts';
+import {
+  applyObjects,
+  inNode,
+  kubeconfig,
+  kubectl,
+  MODES,
+  NAMESPACE,
+  nodes,
+  OURS,
+  poll,
+  run,
+  setMode,
+  waitReady,
+} from './cluster.ts';
+
+const CLIENT = 'client-n1';
+
+interface Place {
+  /** The address of the pod that asks, and of the endpoint on the other node. */
+  client: string;
+  endpoint: string;
+}
+
+/** A line of shell in node n1, and the one that takes it back. */
+interface Fault {
+  name: string;
+  breaks(place: Place): string;
+  mends(place: Place): string;
+  finding: FindingKind;
+  says: RegExp;
+}
+
+const FAULTS: Fault[] = [
+  {
+    name: 'forwarding is off',
+    breaks: () => 'echo 0 >/proc/sys/net/ipv4/ip_forward',
+    mends: () => 'echo 1 >/proc/sys/net/ipv4/ip_forward',
+    finding: 'DroppedByKernel',
+    says: /does not pass on what comes in by cni0: net\.ipv4\.conf\.cni0\.forwarding is 0$/,
+  },
+  {
+    name: 'the way back to the pod is by another interface, and rp_filter is on',
+    breaks: ({ client }) =>
+      `ip link add ts-astray type bridge && ip link set ts-astray up && ip route add ${client}/32 dev ts-astray && echo 1 >/proc/sys/net/ipv4/conf/cni0/rp_filter`,
+    mends: ({ client }) =>
+      `echo 0 >/proc/sys/net/ipv4/conf/cni0/rp_filter; ip route del ${client}/32 dev ts-astray; ip link del ts-astray`,
+    finding: 'DroppedByKernel',
+    says: /the way back to the sender \S+ is not by cni0, where they came in, and rp_filter is on there$/,
+  },
+  {
+    name: 'there is no route to the endpoint',
+    breaks: ({ endpoint }) => `ip route add unreachable ${endpoint}/32`,
+    mends: ({ endpoint }) => `ip route del unreachable ${endpoint}/32`,
+    finding: 'DroppedByKernel',
+    says: /has no route to \S+:8080 .*for what comes in by cni0: No route to host, as it told the sender$/,
+  },
+  {
+    name: 'a rule takes the packets out of conntrack',
+    breaks: ({ client }) =>
+      `nft 'table ip ts_notrack { chain c { type filter hook prerouting priority raw; ip saddr ${client} notrack; }; }'`,
+    mends: () => 'nft delete table ip ts_notrack',
+    finding: 'NotTranslated',
+    says: /: ts_notrack c rule 1 ".*notrack" takes its packets out of conntrack/,
+  },
+];
+
+const trace = () =>
+  runLive(
+    ['-n', NAMESPACE, 'web-one-node', '--from', `pod/${CLIENT}`, '--path', '/hostname', '--timeout', '2'],
+    kubeconfig(),
+  );
+
+const podIp = (...selector: string[]) =>
+  kubectl('-n', NAMESPACE, 'get', 'pod', ...selector, '-o', 'jsonpath={..status.podIP}');
+
+const first = ({ report }: LiveRun) => `${report.findings[0]?.kind}: ${report.findings[0]?.sentence}`;
+
+describe.runIf(OURS).each(MODES)('in mode %s', mode => {
+  let place: Place;
+  beforeAll(async () => {
+    await applyObjects();
+    await setMode(mode);
+    await waitReady();
+    place = { client: await podIp(CLIENT), endpoint: await podIp('-l', 'app=one,at=n2') };
+  });
+
+  describe.each(FAULTS)('$name', ({ breaks, mends, finding, says }) => {
+    beforeAll(() => inNode('n1', ['sh', '-c', breaks(place)]));
+    afterAll(() => inNode('n1', ['sh', '-c', mends(place)]));
+
+    it('is the first finding', async () => {
+      const traced = await trace();
+      expect(first(traced)).toMatch(new RegExp(`^${finding}: `));
+      expect(traced.report.findings[0]?.sentence).toMatch(says);
+      expect(traced.report.completeness).toMatchObject({ complete: true });
+      expect(traced.code).toBe(3);
+    });
+  });
+
+  it('and all is well again', async () => expect(first(await trace())).toMatch(/^ServiceAnswered: /));
+
+  it('kube-proxy that stands still is named, when its rules lead to an endpoint that is gone', async () => {
+    const proxy = await processOf('kube-proxy');
+    process.kill(proxy, 'SIGSTOP');
+    try {
+      await kubectl(
+        '-n',
+        NAMESPACE,
+        'delete',
+        'pod',
+        '-l',
+        'app=one,at=n2',
+        '--grace-period=0',
+        '--force',
+        '--wait=true',
+      );
+      await poll('another endpoint', async () => {
+        const ip = await podIp('-l', 'app=one,at=n2');
+        const slices = await kubectl(
+          '-n',
+          NAMESPACE,
+          'get',
+          'endpointslices',
+          '-l',
+          'kubernetes.io/service-name=web-one-node',
+          '-o',
+          'yaml',
+        );
+        return ip !== '' && ip !== place.endpoint && slices.includes(ip) && !slices.includes(`${place.endpoint}\n`)
+          ? ip
+          : undefined;
+      });
+      const traced = await trace();
+      expect(first(traced)).toMatch(/^KubeProxyBehind: kube-proxy on this node is behind/);
+      expect(traced.report.findings.map(({ kind }) => kind)).not.toContain('ReplyLost');
+    } finally {
+      process.kill(proxy, 'SIGCONT');
+    }
+    await waitReady();
+  });
+});
+
+/** A process of node n1 by its name. */
+async function processOf(name: string): Promise<number> {
+  expect(await nodes()).toHaveProperty('n1');
+  const pids = (await run('ip', ['netns', 'pids', 'ts-n1'])).split('\n').filter(pid => pid !== '');
+  const found = pids.find(pid => readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === name);
+  if (found === undefined) throw new Error(`no ${name} runs on n1`);
+  return Number(found);
+}
