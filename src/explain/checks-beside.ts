@@ -19,7 +19,7 @@ function isUnseen({ kind, facts }: Draft): boolean {
 /** Adds what the node said of the way to the address; the facts are the same for all packets to it. */
 export function besideNetfilter(draft: Draft, { connection, context }: CheckInput): Draft {
   if (!OPEN_ENDS.has(draft.kind) && !isUnseen(draft)) return draft;
-  const way = wayOf(connection);
+  const way = wayOf(connection, context);
   const route = context.routes.ways.get(wayKey(way)) ?? context.routes.to.get(way.dst);
   const link = context.routes.unanswered.get(way.dst);
   const facts = { ...draft.facts };
@@ -52,12 +52,23 @@ interface Way {
 }
 
 /** How the packet stood before routing: of a reply that was lost, the reply. */
-function wayOf({ connection, fate, first, endpoint }: ConnectionCase): Way {
+function wayOf(asked: ConnectionCase, context: ExplainContext): Way {
+  const { connection, fate, first, endpoint } = asked;
   const { src, dst } = connection.original;
   const at = fate.kind === 'reply-lost' ? fate.at : first;
   const hop = at?.journey.hops.find(one => one.in !== undefined);
   if (fate.kind === 'reply-lost' && hop) return { in: hop.in ?? '', src: hop.tuple.src, dst: hop.tuple.dst };
-  return { in: hop?.in ?? '', src, dst: endpoint?.address ?? dst };
+  const way = { in: hop?.in ?? '', src, dst: endpoint?.address ?? dst };
+  return endpoint || !asked.dnat ? way : (lostAmong(asked, way, context) ?? way);
+}
+
+/** It was translated, and no line tells to which endpoint: to one there is no way to, if there is one. */
+function lostAmong({ service }: ConnectionCase, way: Way, { objects, routes }: ExplainContext): Way | undefined {
+  const own = objects.endpoints.filter(
+    one => one.service === service?.service.name && one.namespace === service.service.namespace,
+  );
+  const ways = own.map(({ address }) => ({ ...way, dst: address }));
+  return ways.find(one => routes.ways.get(wayKey(one))?.error !== undefined);
 }
 
 function wayKey({ in: link, src, dst }: Way): string {

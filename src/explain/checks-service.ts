@@ -1,5 +1,5 @@
 /** Checks on a TCP or UDP connection to a Service: what became of it and why. Each returns what the evidence carries, or nothing. */
-import { hostPort, inCidr, parseHostPort } from '../ip.ts';
+import { hostPort, parseHostPort } from '../ip.ts';
 import type { Hop } from '../model.ts';
 import type { Traced } from '../reconstruct/traced.ts';
 import { type Case, type ConnectionCase, lastHop } from './cases.ts';
@@ -271,10 +271,7 @@ function silentAfterTranslation(input: CheckInput): Draft[] | undefined {
   const silent = draftOf(input, 'EndpointSilent', facts, evidence);
   const source = connection.connection.original.src;
   const outsideThePodNetwork =
-    context.objects.endpoints.length > 0 &&
-    endpoint.object?.pod === undefined &&
-    !context.names.pod(endpoint.address) &&
-    !context.objects.nodes.some(({ podCIDRs }) => podCIDRs.some(cidr => inCidr(endpoint.address, cidr)));
+    endpoint.object !== undefined && endpoint.object.pod === undefined && !context.names.pod(endpoint.address);
   if (!outsideThePodNetwork || snat || fate.at.outcome !== 'left-node') return [silent];
   // Two explanations that fit equally are both said; the one with something visibly amiss stands first.
   const noWayBack = draftOf(input, 'ReplyLost', { ...facts, how: 'unmasqueraded', source }, evidence);

@@ -113,7 +113,9 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     remedy: f =>
       f.how === 'unmasqueraded'
         ? `Either give that host a route to the pods, or have pods' packets to hosts outside the pod network masqueraded on this node (the CNI's ipMasq, or ip-masq-agent).`
-        : 'Look at what the reply met: its last hop is in the evidence.',
+        : f.rpFilter || f.noRoute
+          ? kernelRemedy(f)
+          : 'Look at what the reply met: its last hop is in the evidence.',
   },
   EndpointRefused: {
     severity: 'error',

@@ -124,6 +124,10 @@ function untranslatedEnd(f: Facts): string {
 export function replyLost(f: Facts): string {
   if (f.how === 'ended')
     return `${f.target}: ${f.endpoint} answered, and the answer was lost on this node at ${f.rule}${quoted(f)}${by(f)}`;
+  if (f.rpFilter)
+    return `${f.target}: ${f.endpoint} answered, and the kernel took the answer for forged: the way back to ${f.source} is not by ${f.in}, where it came in, and rp_filter is on there`;
+  if (f.noRoute)
+    return `${f.target}: ${f.endpoint} answered, and this node has no route for the answer, which came in by ${f.in}: ${f.noRoute}`;
   if (f.how === 'seen')
     return `${f.target}: ${f.endpoint} answered, and the answer did not reach the sender, who asked again`;
   return `${f.target} was sent to ${f.endpoint} by ${f.out} with the pod's own address ${f.source} as its source and no reply came back: a host outside the pod network has no way back to that address, unless it has a route to the pods`;

@@ -174,8 +174,14 @@ function completeFromEvidence(
       to: field === 'dst' ? hostPort(entry.reply.src, entry.reply.sport) : hostPort(entry.reply.dst, entry.reply.dport),
       evidence: 'conntrack',
     };
-  const told = /(?:--to-destination|--to-source|dnat to|snat to) (\S+)$/.exec(hop.text ?? '')?.[1];
+  const told = /(?:--to-destination|--to-source|dnat to|snat to) (\S+)$/.exec(hop.text ?? '')?.[1] ?? onlyChoice(hop);
   return told === undefined ? rewrite : { ...rewrite, to: told };
+}
+
+/** kube-proxy 1.34 and newer draw lots in the rule that translates; of one endpoint it is known which. */
+function onlyChoice({ text = '' }: Hop): string | undefined {
+  const [, address, port] = /numgen \w+ mod 1 map \{ 0 : (\S+) \. (\d{1,5}) \}/.exec(text) ?? [];
+  return address === undefined ? undefined : hostPort(address, Number(port));
 }
 
 /** The reply's translation happens behind the last chain that legacy lines are written at (nf_nat at postrouting, 100). */

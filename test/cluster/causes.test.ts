@@ -47,13 +47,29 @@ const FAULTS: Fault[] = [
     says: /does not pass on what comes in by cni0: net\.ipv4\.conf\.cni0\.forwarding is 0$/,
   },
   {
-    name: 'the way back to the pod is by another interface, and rp_filter is on',
-    breaks: ({ client }) =>
-      `ip link add ts-astray type bridge && ip link set ts-astray up && ip route add ${client}/32 dev ts-astray && echo 1 >/proc/sys/net/ipv4/conf/cni0/rp_filter`,
-    mends: ({ client }) =>
-      `echo 0 >/proc/sys/net/ipv4/conf/cni0/rp_filter; ip route del ${client}/32 dev ts-astray; ip link del ts-astray`,
-    finding: 'DroppedByKernel',
-    says: /the way back to the sender \S+ is not by cni0, where they came in, and rp_filter is on there$/,
+    // The packets themselves go by another table, so that it is the answers that come in astray.
+    name: 'the way back to the endpoint is by another interface, and rp_filter is on',
+    breaks: ({ client, endpoint }) =>
+      [
+        `ip route add $(ip route get ${endpoint} | sed -n 's/\\(.*dev [^ ]*\\).*/\\1/p') table 77`,
+        'ip rule add fwmark 0x77 lookup 77',
+        `nft 'table ip ts_mark { chain c { type filter hook prerouting priority mangle; ip saddr ${client} tcp dport 80 meta mark set 0x77; }; }'`,
+        'ip link add ts-astray type bridge',
+        'ip link set ts-astray up',
+        `ip route add ${endpoint}/32 dev ts-astray`,
+        'echo 1 >/proc/sys/net/ipv4/conf/eth0/rp_filter',
+      ].join(' && '),
+    mends: ({ endpoint }) =>
+      [
+        'echo 0 >/proc/sys/net/ipv4/conf/eth0/rp_filter',
+        `ip route del ${endpoint}/32 dev ts-astray`,
+        'ip link del ts-astray',
+        'nft delete table ip ts_mark',
+        'ip rule del fwmark 0x77 lookup 77',
+        'ip route flush table 77',
+      ].join('; '),
+    finding: 'ReplyLost',
+    says: /answered, and the kernel took the answer for forged: the way back to \S+ is not by eth0, where it came in, and rp_filter is on there$/,
   },
   {
     name: 'there is no route to the endpoint',
