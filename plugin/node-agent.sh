@@ -241,9 +241,6 @@ choose_flavour() {
     return 1
   fi
   say "fact flavour $flavour"
-  if [ "$flavour" = legacy ] && [ -n "$nft_works" ] && nft list chains 2>/dev/null | grep -q 'hook \(prerouting\|forward\|postrouting\|input\|output\)'; then
-    say "say This node has nft tables as well, and method raw does not see what they do; --method nft sees both."
-  fi
 }
 
 # Legacy tables speak through the kernel's logger. Packets of the trace are better sent to a netlink group than to the kernel
@@ -543,7 +540,8 @@ trace() {
   choose_log
   say "fact log $TS_LOG"
   start_log || exit 1
-  if [ "$TS_METHOD" = nft ] || [ "$flavour" = nft ]; then start_nft || exit 1; fi
+  # The mark that has a packet traced is one for both kinds of tables: where legacy rules set it, nft's speak as well.
+  if [ -n "$nft_works" ]; then start_nft || exit 1; fi
   if [ "$TS_METHOD" = raw ]; then start_raw || exit 1; fi
   say ready
   line=""
