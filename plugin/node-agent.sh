@@ -358,6 +358,16 @@ start_file() {
 ticks=0
 waited() { sleep 0.02; ticks=$((ticks + 1)); [ $ticks -lt 1500 ] || { say "fail not ready after 30 s"; return 1; }; }
 
+# The words that iptables has for whatever the kernel lacks.
+why_no_rule() { # program
+  if grep -q 'No chain/target/match by that name' "$dir/err"; then
+    echo "$1 cannot make the tracing rule: this node's kernel has no TRACE target (xt_TRACE), or not the time and comment matches${nft_works:+; use --method nft}"
+  elif grep -qi "can't initialize\|Table does not exist" "$dir/err"; then
+    echo "$1 has no raw table: this node's kernel lacks it${nft_works:+; use --method nft}"
+  else echo "$1: $(tr '\n' ' ' <"$dir/err")"
+  fi
+}
+
 start_raw() {
   now=$(date +%s)
   stop=$(date -u -d "@$((now + TS_DEADLINE))" +%Y-%m-%dT%H:%M:%S) || { say "fail date cannot say when the deadline is"; return 1; }
@@ -369,7 +379,7 @@ start_raw() {
     [ -n "$family" ] || continue
     command=$(program "$flavour" "$family")
     # shellcheck disable=SC2086 # the words of a rule, made by us
-    "$command" -w 5 -t raw -I "$chain" $spec 2>"$dir/err" || { say "fail $command: $(tr '\n' ' ' <"$dir/err")"; return 1; }
+    "$command" -w 5 -t raw -I "$chain" $spec 2>"$dir/err" || { say "fail $(why_no_rule "$command")"; return 1; }
   done <"$dir/raw"
 }
 

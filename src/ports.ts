@@ -78,6 +78,8 @@ export interface Cluster {
   readonly namespace: string;
   /** @throws ApiError for every answer that is not 2xx, and for none within the timeout */
   send(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, options?: SendOptions): Promise<unknown>;
+  /** How far the server's clock is ahead of this machine's, in milliseconds, by its newest answer. */
+  clockAheadMs(): number;
   shell(pod: PodRef): Shell;
   close(): void;
 }

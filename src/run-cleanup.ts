@@ -41,7 +41,8 @@ export async function runCleanup(request: CleanupRequest, deps: CleanupDeps): Pr
 }
 
 async function removePods({ run }: CleanupRequest, { cluster, signal, now }: CleanupDeps): Promise<string[]> {
-  const found = readStrays(await listPods(cluster, signal), run, now());
+  const pods = await listPods(cluster, signal);
+  const found = readStrays(pods, run, now() + cluster.clockAheadMs());
   const lines: string[] = [];
   for (const { namespace, name, why, run: own } of found) {
     if (why === undefined) {

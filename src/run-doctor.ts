@@ -57,13 +57,29 @@ async function clusterVerdicts(request: DoctorRequest, deps: DoctorDeps): Promis
     securityVerdict(deps, agent),
     daemonSets(cluster, signal).then(dataplaneVerdicts),
   ]);
-  return [version, ...rights, security, ...dataplane];
+  return [version, ...clockVerdict(deps), ...rights, security, ...dataplane];
 }
 
 async function serverVerdict({ cluster, signal }: DoctorDeps): Promise<Verdict> {
   const { gitVersion } = (await cluster.send('GET', paths.version(), { signal })) as { gitVersion?: string };
   const text = `${cluster.server} (context ${cluster.context}), Kubernetes ${gitVersion ?? '?'}`;
   return { where: 'cluster', what: 'API server', state: 'ok', text };
+}
+
+/** A token or a certificate may be refused for it, and times in reports are this machine's. */
+function clockVerdict({ cluster }: DoctorDeps): Verdict[] {
+  const seconds = Math.round(cluster.clockAheadMs() / 1000);
+  if (seconds === 0) return [];
+  const text = `the API server's clock is ${Math.abs(seconds)} s ${seconds > 0 ? 'ahead of' : 'behind'} this machine's`;
+  return [
+    {
+      where: 'cluster',
+      what: 'clock',
+      state: 'warn',
+      text,
+      remedy: 'Set the wrong one right; runs do not depend on it.',
+    },
+  ];
 }
 
 async function rightVerdicts({ cluster, signal }: DoctorDeps, agent: string): Promise<Verdict[]> {

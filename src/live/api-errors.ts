@@ -77,6 +77,14 @@ export function networkError(error: NodeJS.ErrnoException, server: string, timeo
       'Is the context the right one, and the network or VPN up? --request-timeout gives it longer.',
       error,
     );
+  if (/^CERT_(NOT_YET_VALID|HAS_EXPIRED)$/.test(code))
+    return new ApiError(
+      0,
+      'Certificate',
+      `the certificate of ${server} is not valid at this time (${new Date().toISOString()}): ${error.message}`,
+      "Is this machine's clock right? If it is, the cluster's certificate has to be renewed.",
+      error,
+    );
   if (/CERT|SELF_SIGNED|UNABLE_TO|ERR_TLS|SSL/.test(code))
     return new ApiError(
       0,

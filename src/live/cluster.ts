@@ -21,6 +21,7 @@ export function openCluster(flags: KubeFlags, timeoutMs: number, deps: ClusterDe
     server: connection.server,
     namespace: connection.namespace,
     send: (method, path, options) => transport.send(method, path, options),
+    clockAheadMs: () => transport.clockAheadMs(),
     shell: pod => podShell(transport, pod),
     close: () => transport.close(),
   };

@@ -18,6 +18,8 @@ export interface Transport {
   readonly server: string;
   /** The server as errors name it, with the proxy before it. */
   readonly where: string;
+  /** How far the server's clock is ahead of ours, in milliseconds, by its newest answer; 0 where that is no difference. */
+  clockAheadMs(): number;
   /** The answer's JSON. @throws ApiError for every other answer than 2xx, and for none */
   send(method: string, path: string, options?: SendOptions): Promise<unknown>;
   /** What `ws` needs to speak to the same server as the same user. */
@@ -42,14 +44,24 @@ const MOST_TRIES = 5;
 export function openTransport(connection: Connection, timeoutMs: number, deps: PluginDeps): Transport {
   const where = describeServer(connection);
   const session = createAuthentication(connection, deps);
+  const clock = createServerClock();
   return {
     server: connection.server,
     where,
+    clockAheadMs: clock.aheadMs,
     async send(method, path, options = {}) {
       for (let tries = 1; ; tries++) {
         const used = session.current();
         try {
-          return await exchange(connection.server, where, method, path, { timeoutMs, ...options }, await used);
+          const answer = exchange(
+            connection.server,
+            where,
+            method,
+            path,
+            { timeoutMs, ...options, heard: clock.heard },
+            await used,
+          );
+          return await answer;
         } catch (error) {
           if (isUnknown(error) && tries === 1 && session.renew(used)) continue;
           if (!(error instanceof ApiError) || !(await mayAskAgain(error, method, tries, options.signal))) throw error;
@@ -62,6 +74,20 @@ export function openTransport(connection: Connection, timeoutMs: number, deps: P
     },
     renew: () => session.renew(session.current()),
     close: session.close,
+  };
+}
+
+/** The Date header has whole seconds, and an answer takes its time: less than this is no difference. */
+const SAME_CLOCK_MS = 3000;
+
+function createServerClock() {
+  let ahead = 0;
+  return {
+    aheadMs: () => ahead,
+    heard(date: string | undefined) {
+      const difference = Date.parse(date ?? '') - Date.now();
+      if (!Number.isNaN(difference)) ahead = Math.abs(difference) < SAME_CLOCK_MS ? 0 : difference;
+    },
   };
 }
 
@@ -200,7 +226,7 @@ function exchange(
   where: string,
   method: string,
   path: string,
-  options: SendOptions & { timeoutMs: number },
+  options: SendOptions & { timeoutMs: number; heard(date: string | undefined): void },
   { agent, headers }: Authenticated,
 ): Promise<unknown> {
   const { promise, resolve, reject } = withResolvers<unknown>();
@@ -235,6 +261,7 @@ function exchange(
   request.on('error', give);
   request.once('response', response => {
     answered = true;
+    options.heard(response.headers.date);
     const chunks: Buffer[] = [];
     let length = 0;
     response.on('data', (chunk: Buffer) => {

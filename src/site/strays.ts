@@ -18,8 +18,8 @@ interface PodJson {
   status?: { phase?: string };
 }
 
-/** Clocks differ: a workstation that is this far ahead does not take a running pod away. */
-const SKEW_MS = 300_000;
+/** The kubelet ends a pod that is past its time; only one that is long past it does nobody any good. */
+const GRACE_MS = 300_000;
 
 /** In the whole cluster, or where we may not look there, in one namespace. */
 export async function listPods(cluster: Cluster, signal: AbortSignal): Promise<PodJson[]> {
@@ -33,7 +33,7 @@ export async function listPods(cluster: Cluster, signal: AbortSignal): Promise<P
   }
 }
 
-/** @param run where one is named, nobody is told of others */
+/** @param now by the API server's clock, milliseconds @param run where one is named, nobody is told of others */
 export function readStrays(pods: PodJson[], run: string | undefined, now: number): StrayPod[] {
   const asked = pods.filter(({ metadata }) => run === undefined || metadata?.labels?.['trace-svc/run'] === run);
   return asked.map(pod => {
@@ -48,5 +48,5 @@ export function readStrays(pods: PodJson[], run: string | undefined, now: number
 function whyStray({ metadata, spec, status }: PodJson, now: number): string | undefined {
   if (status?.phase === 'Succeeded' || status?.phase === 'Failed') return `it has ended (${status.phase})`;
   const end = Date.parse(metadata?.creationTimestamp ?? '') + (spec?.activeDeadlineSeconds ?? 0) * 1000;
-  return now > end + SKEW_MS ? 'its time is over' : undefined;
+  return now > end + GRACE_MS ? 'its time is over' : undefined;
 }

@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FindingKind } from '../../src/model.ts';
 import { parseConntrack } from '../../src/parse/conntrack.ts';
-import { type LiveRun, runLive, runPlugin } from '../support/live.ts';
+import { type Ended, type Interruption, type LiveRun, runLive, runPlugin } from '../support/live.ts';
 import { schemaErrors } from '../support/schema.ts';
 import {
   applyObjects,
@@ -192,6 +192,7 @@ describe.each(modes)('in mode %s', mode => {
     expect(run.report.node.method).toBe('raw');
     expect(run.report.findings.map(finding => finding.kind)).toContain('ServiceAnswered');
     expect(tracedEndpoints(run)).toEqual(bodies(run));
+    expect(run.report.completeness).toMatchObject({ complete: true, lost: 0, gaps: 0 });
     expect(run.report.cleanup).toMatchObject({ complete: true });
   });
 
@@ -319,3 +320,26 @@ function translations({ report }: LiveRun) {
 function conntrackOf({ capture }: LiveRun, sport: number | undefined) {
   return capture.conntrack.flatMap(text => parseConntrack(text)).find(entry => entry.original.sport === sport);
 }
+
+describe('a workstation whose clock is wrong: Date, as the program sees it, is put out by that much', () => {
+  const clockOff = (ms: number) => ({
+    NODE_OPTIONS: `--import data:text/javascript,const%20now=Date.now;Date.now=()=>now()+(${ms})`,
+  });
+  const run = (words: string[], ms: number, interruption?: Interruption) =>
+    runPlugin(['-n', NAMESPACE, ...words], kubeconfig(), interruption, clockOff(ms));
+
+  it.each([
+    ['two hours ahead', 7_200_000],
+    ['two hours behind', -7_200_000],
+  ])('%s: it traces all the same, and cleanup leaves a run that is going on', async (_, ms) => {
+    const swept: Promise<Ended>[] = [];
+    const traced = await run(['web', ...n1(place)], ms, {
+      at: 'gathering',
+      act: () => void swept.push(run(['cleanup', '--node', place.n1], ms)),
+    });
+    expect(traced.code).toBe(0);
+    expect((await Promise.all(swept)).map(({ stdout }) => stdout)).toEqual([expect.not.stringMatching(/removed pod/)]);
+    const asked = await run(['doctor', '--node', place.n1], ms);
+    expect(asked.stdout).toMatch(/the API server's clock is 7(1|2)\d\d s (ahead of|behind) this machine's/);
+  });
+});

@@ -513,3 +513,23 @@ describe('a credential plugin', () => {
     expect((await failure(transport.send('GET', '/x'))).remedy).toBe('brew install it');
   });
 });
+
+describe("the server's clock", () => {
+  const hour = 3_600_000;
+  const dated =
+    (date: string): Answer =>
+    response => {
+      response.setHeader('Date', date);
+      response.end('{}');
+    };
+  test.each<[string, (now: number) => string, number]>([
+    ['an hour ahead', now => new Date(now + hour).toUTCString(), hour],
+    ['an hour behind', now => new Date(now - hour).toUTCString(), -hour],
+    ['a second ahead, which the header cannot tell', now => new Date(now + 1000).toUTCString(), 0],
+    ['no date', () => 'soon', 0],
+  ])('%s', async (_, date, ahead) => {
+    const { transport } = await place({ answer: dated(date(Date.now())) });
+    await transport.send('GET', '/version');
+    expect(Math.round(transport.clockAheadMs() / 60_000)).toBe(ahead / 60_000);
+  });
+});

@@ -133,3 +133,28 @@ describe('the kernel log where it can only be read at the end', () => {
     ],
   ])('%s', (_, before, lines, said) => expect(after(before, lines)).toEqual(said));
 });
+
+describe('a raw rule that the kernel does not take', () => {
+  test.each([
+    [
+      'no TRACE',
+      'iptables: No chain/target/match by that name.',
+      'yes',
+      "ipt cannot make the tracing rule: this node's kernel has no TRACE target (xt_TRACE), or not the time and comment matches; use --method nft",
+    ],
+    [
+      'no raw table, and no nf_tables',
+      "iptables v1.8.9 (legacy): can't initialize iptables table `raw': Table does not exist",
+      '',
+      "ipt has no raw table: this node's kernel lacks it",
+    ],
+    [
+      'the lock is held',
+      'Another app is currently holding the xtables lock.',
+      'yes',
+      'ipt: Another app is currently holding the xtables lock. ',
+    ],
+  ])('%s', (_, error, works, said) =>
+    expect(run(`nft_works=${works}; why_no_rule ipt`, ['why_no_rule'], { err: `${error}\n` })).toEqual([said]),
+  );
+});

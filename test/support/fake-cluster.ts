@@ -30,6 +30,7 @@ export function fakeCluster(replies: Record<string, Reply[]>, shell?: Shell): Fa
       if (value instanceof Error) throw value;
       return value;
     },
+    clockAheadMs: () => 0,
     shell: () => shell ?? SILENT,
     close() {},
   };

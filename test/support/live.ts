@@ -22,9 +22,14 @@ export interface Interruption {
   act?: () => unknown;
 }
 
-export function runPlugin(args: string[], kubeconfig: string, interruption?: Interruption): Promise<Ended> {
+export function runPlugin(
+  args: string[],
+  kubeconfig: string,
+  interruption?: Interruption,
+  more: Record<string, string> = {},
+): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const env = { ...process.env, KUBECONFIG: kubeconfig };
+    const env = { ...process.env, KUBECONFIG: kubeconfig, ...more };
     const child = spawn(process.execPath, [PLUGIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     let stdout = '';
     let stderr = '';
