@@ -1,12 +1,10 @@
 /** The edge: the only file that touches process, and the only one that ends it. */
-import { randomBytes } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CommanderError, createProgram, type Handlers } from './commands.ts';
 import { EXIT, exitCodeOf, TraceError } from './errors.ts';
-import { createFiles } from './live/files.ts';
 import type { Out } from './ports.ts';
 import { escapeJson, escapeText } from './render/escape.ts';
 import { createStyle } from './render/style.ts';
@@ -75,10 +73,10 @@ function createHandlers(signal: AbortSignal, ended: (code: number) => void): Han
       const request = parseDoctor(flags, process.env);
       const { runDoctor } = await import('./run-doctor.ts');
       ended(
-        await runDoctor(request, {
-          ...(await createLiveDeps(request.kube, await createDeps(request.colour, signal, request.quiet))),
-          newRunId,
-        }),
+        await runDoctor(
+          request,
+          await createLiveDeps(request.kube, await createDeps(request.colour, signal, request.quiet)),
+        ),
       );
     },
     async cleanup(flags) {
@@ -88,19 +86,20 @@ function createHandlers(signal: AbortSignal, ended: (code: number) => void): Han
       if (!hasKubeconfig(request.kube)) return ended(EXIT.answered);
       const { runCleanup } = await import('./run-cleanup.ts');
       const deps = await createLiveDeps(request.kube, await createDeps('auto', signal, request.quiet));
-      ended(await runCleanup(request, { ...deps, newRunId, now: () => Date.now() }));
+      ended(await runCleanup(request, { ...deps, now: () => Date.now() }));
     },
   };
 }
 
-async function createLiveDeps(kube: KubeRequest, deps: Deps): Promise<LiveDeps> {
-  const [{ openCluster }, { default: agentScript }] = await Promise.all([
+async function createLiveDeps(kube: KubeRequest, deps: Deps): Promise<LiveDeps & { newRunId(): string }> {
+  const [{ openCluster }, { newRunId }, { default: agentScript }] = await Promise.all([
     import('./live/cluster.ts'),
+    import('./live/run-id.ts'),
     import('../plugin/node-agent.sh'),
   ]);
   const interactive = process.stdin.isTTY === true;
   const cluster = openCluster(kube, kube.requestTimeoutMs, { env: process.env, interactive });
-  return { ...deps, cluster, run: newRunId(), agentScript, ask };
+  return { ...deps, cluster, run: newRunId(), newRunId, agentScript, ask };
 }
 
 async function ask(question: string): Promise<boolean> {
@@ -123,10 +122,11 @@ function createLabDeps(deps: Deps, signal: AbortSignal): LabDeps {
     // tcpdump, which reads what the legacy tables say, gives up root's rights; in a user namespace it cannot.
     modes: root ? ['legacy', 'nft'] : ['nft', 'nftables'],
     async run(scenario, mode, keep, undo) {
-      const [{ runLab }, { missingTools }, { setEnvironment }, { default: agent }] = await Promise.all([
+      const [{ runLab }, { missingTools }, { setEnvironment }, { newRunId }, { default: agent }] = await Promise.all([
         import('./lab/lab.ts'),
         import('./lab/tools.ts'),
         import('./live/process.ts'),
+        import('./live/run-id.ts'),
         import('../plugin/node-agent.sh'),
       ]);
       setEnvironment(process.env);
@@ -151,11 +151,6 @@ function createLabDeps(deps: Deps, signal: AbortSignal): LabDeps {
   };
 }
 
-/** Lower-case letters and digits: fit for a table's name, a label and a comment. */
-function newRunId(): string {
-  return randomBytes(5).toString('hex').slice(0, 8);
-}
-
 /** Where there is no cluster to look at, a kept lab is all there can be. */
 function hasKubeconfig(kube: KubeRequest): boolean {
   const { KUBECONFIG, HOME, KUBERNETES_SERVICE_HOST } = process.env;
@@ -175,6 +170,7 @@ async function removeLabs(): Promise<void> {
 }
 
 async function createDeps(colour: Colour, signal: AbortSignal, quiet: boolean, verbose = false): Promise<Deps> {
+  const { createFiles } = await import('./live/files.ts');
   return {
     files: createFiles(process.stdin),
     out: await createOut(quiet, verbose),
@@ -188,15 +184,19 @@ async function createOut(quiet: boolean, verbose: boolean): Promise<Out> {
   const result = (text: string) => void process.stdout.write(text);
   if (quiet) return { result, say() {}, step() {} };
   if (verbose || !process.stderr.isTTY || !process.stderr.columns || process.env.TERM === 'dumb') {
-    const began = performance.now();
-    const timed = (text: string) => say(`${((performance.now() - began) / 1000).toFixed(2)} s  ${text}`);
-    return { result, say, step: verbose ? timed : say };
+    return { result, say, step: verbose ? timed() : say };
   }
   return createSpinner(result);
 }
 
 /** Whatever is said next, the spinner is gone by then. */
 let endProgress = () => {};
+
+/** Lines with the seconds since then. */
+function timed(): (text: string) => void {
+  const began = performance.now();
+  return text => say(`${((performance.now() - began) / 1000).toFixed(2)} s  ${text}`);
+}
 
 async function createSpinner(result: (text: string) => void): Promise<Out> {
   const { default: ora } = await import('ora');
@@ -270,4 +270,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 process.stderr.on('error', () => {});
 
-process.exitCode = await main(process.argv.slice(2));
+main(process.argv.slice(2)).then(code => {
+  process.exitCode = code;
+});

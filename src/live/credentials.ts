@@ -2,7 +2,6 @@
  * Credential plugins (client-go `exec`): run once a run, with KUBERNETES_EXEC_INFO, its words shown as they come. client-node
  * runs them for every request, without it, and swallows what a device-code login has to say.
  */
-import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { TraceError } from '../errors.ts';
 import type { Connection, ExecPlugin } from './kubeconfig.ts';
@@ -37,7 +36,13 @@ export async function runPlugin(plugin: ExecPlugin, connection: Connection, deps
   return credentialOf(plugin, await outputOf(plugin, connection, deps, asks));
 }
 
-function outputOf(plugin: ExecPlugin, connection: Connection, deps: PluginDeps, asks: boolean): Promise<string> {
+async function outputOf(
+  plugin: ExecPlugin,
+  connection: Connection,
+  deps: PluginDeps,
+  asks: boolean,
+): Promise<string> {
+  const { spawn } = await import('node:child_process');
   const info = { apiVersion: plugin.apiVersion, kind: 'ExecCredential', spec: specOf(plugin, connection, asks) };
   const child = spawn(plugin.command, plugin.args, {
     env: { ...deps.env, ...plugin.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) },
