@@ -36,12 +36,7 @@ export async function runPlugin(plugin: ExecPlugin, connection: Connection, deps
   return credentialOf(plugin, await outputOf(plugin, connection, deps, asks));
 }
 
-async function outputOf(
-  plugin: ExecPlugin,
-  connection: Connection,
-  deps: PluginDeps,
-  asks: boolean,
-): Promise<string> {
+async function outputOf(plugin: ExecPlugin, connection: Connection, deps: PluginDeps, asks: boolean): Promise<string> {
   const { spawn } = await import('node:child_process');
   const info = { apiVersion: plugin.apiVersion, kind: 'ExecCredential', spec: specOf(plugin, connection, asks) };
   const child = spawn(plugin.command, plugin.args, {
