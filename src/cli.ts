@@ -3,7 +3,7 @@ import { setMaxListeners } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { CommanderError, createProgram, type Handlers } from './commands.ts';
+import { CommanderError, createProgram, type Handlers, shapeOf } from './commands.ts';
 import { EXIT, exitCodeOf, TraceError } from './errors.ts';
 import type { Out } from './ports.ts';
 import { escapeJson, escapeText } from './render/escape.ts';
@@ -22,6 +22,7 @@ const BY_SIGNAL: Partial<Record<NodeJS.Signals, number>> = {
 };
 
 async function main(argv: string[]): Promise<number> {
+  if (argv[0] === '__complete') return complete(argv.slice(1));
   const abort = new AbortController();
   // Every request of a run listens to it; Node takes more than ten for a leak.
   setMaxListeners(0, abort.signal);
@@ -79,6 +80,9 @@ function createHandlers(signal: AbortSignal, ended: (code: number) => void): Han
         ),
       );
     },
+    completion() {
+      process.stdout.write(process.platform === 'win32' ? COMPLETION_CMD : COMPLETION_SH);
+    },
     async cleanup(flags) {
       const { parseCleanup } = await import('./request-live.ts');
       const request = parseCleanup(flags, process.env);
@@ -91,6 +95,30 @@ function createHandlers(signal: AbortSignal, ended: (code: number) => void): Han
   };
 }
 
+/** A person goes on typing after that. */
+const COMPLETION_MS = 1500;
+
+/** Called by kubectl_complete-trace_svc. Ends at once, for nothing that is still under way matters. */
+async function complete(words: string[]): Promise<number> {
+  const signal = AbortSignal.timeout(COMPLETION_MS);
+  const { runComplete } = await import('./run-complete.ts');
+  const root = shapeOf(createProgram({} as Handlers));
+  const text = await runComplete(words, root, {
+    signal,
+    async open(flags) {
+      const { openCluster } = await import('./live/cluster.ts');
+      const deps = { env: process.env, interactive: false, quiet: true, pluginTimeoutMs: COMPLETION_MS };
+      return openCluster(flags, COMPLETION_MS, deps);
+    },
+    async names(flags, kind) {
+      const { mergeFiles } = await import('./live/kubeconfig-files.ts');
+      return [...mergeFiles(flags, process.env)[kind].keys()];
+    },
+  });
+  process.stdout.write(text, () => process.exit(EXIT.answered));
+  return EXIT.answered;
+}
+
 async function createLiveDeps(kube: KubeRequest, deps: Deps): Promise<LiveDeps & { newRunId(): string }> {
   const [{ openCluster }, { newRunId }, { default: agentScript }] = await Promise.all([
     import('./live/cluster.ts'),
@@ -101,6 +129,10 @@ async function createLiveDeps(kube: KubeRequest, deps: Deps): Promise<LiveDeps &
   const cluster = openCluster(kube, kube.requestTimeoutMs, { env: process.env, interactive });
   return { ...deps, cluster, run: newRunId(), newRunId, agentScript, ask };
 }
+
+/** Found by its name, kubectl_complete-trace_svc, as kubectl finds the plugin. */
+const COMPLETION_SH = '#!/bin/sh\nkubectl-trace_svc __complete "$@"\n';
+const COMPLETION_CMD = '@kubectl-trace_svc __complete %*\r\n';
 
 async function ask(question: string): Promise<boolean> {
   if (process.stdin.isTTY !== true)

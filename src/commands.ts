@@ -12,7 +12,56 @@ export interface Handlers {
   lab(scenario: string | undefined, flags: LabFlags): Promise<void>;
   doctor(flags: DoctorFlags): Promise<void>;
   cleanup(flags: CleanupFlags): Promise<void>;
+  completion(): void;
 }
+
+/** What a command line may consist of, for completion. */
+export interface CommandShape {
+  name: string;
+  about: string;
+  flags: FlagShape[];
+  commands: CommandShape[];
+}
+
+export interface FlagShape {
+  long: string;
+  short?: string;
+  /** As handlers get it. */
+  key: string;
+  about: string;
+  takesValue: boolean;
+  hidden: boolean;
+}
+
+export function shapeOf(command: Command): CommandShape {
+  return {
+    name: command.name(),
+    about: command.description(),
+    flags: [...command.options.map(flagOf), HELP],
+    commands: command.createHelp().visibleCommands(command).map(shapeOf),
+  };
+}
+
+function flagOf(option: Option): FlagShape {
+  return {
+    long: option.long ?? '',
+    ...(option.short ? { short: option.short } : {}),
+    key: option.attributeName(),
+    about: option.description,
+    takesValue: option.required || option.optional,
+    hidden: option.hidden,
+  };
+}
+
+/** commander has no option of this name in its list. */
+const HELP: FlagShape = {
+  long: '--help',
+  short: '-h',
+  key: 'help',
+  about: 'display help for command',
+  takesValue: false,
+  hidden: false,
+};
 
 export function createProgram(handlers: Handlers): Command {
   const program = new Command(NAME)
@@ -40,6 +89,7 @@ export function createProgram(handlers: Handlers): Command {
   addLab(program, handlers);
   addDoctor(program, handlers);
   addCleanup(program, handlers);
+  addCompletion(program, handlers);
   return program;
 }
 
@@ -175,6 +225,14 @@ function addCleanup(program: Command, handlers: Handlers): void {
   );
 }
 
+function addCompletion(program: Command, handlers: Handlers): void {
+  program
+    .command('completion')
+    .description('print the script that lets kubectl complete Services, ports, nodes and pods')
+    .addHelpText('after', COMPLETION_EXAMPLES)
+    .action(() => handlers.completion());
+}
+
 /** Flags that stand before the command's name hold for it as well: `--context prod cleanup` must not clean up elsewhere. */
 function before(program: Command): object {
   return program.opts();
@@ -202,6 +260,14 @@ Examples:
   ${NAME} lab
   ${NAME} lab no-endpoints --mode nftables
   ${NAME} lab api-server --keep`;
+
+const COMPLETION_EXAMPLES = `
+kubectl (1.26 or newer) asks a program of the name kubectl_complete-trace_svc. Put it where the plugin is:
+
+  ${NAME} completion > ~/.local/bin/kubectl_complete-trace_svc
+  chmod +x ~/.local/bin/kubectl_complete-trace_svc
+
+kubectl's own completion has to be set up in your shell: kubectl completion --help`;
 
 const EXPLAIN_EXAMPLES = `
 Examples:

@@ -18,6 +18,8 @@ export interface PluginDeps {
   interactive: boolean;
   /** How long a plugin may take; somebody may have to type a code at another place. */
   pluginTimeoutMs?: number;
+  /** Its words on standard error are not for anybody. */
+  quiet?: boolean;
 }
 
 const TIMEOUT_MS = 120_000;
@@ -41,7 +43,7 @@ async function outputOf(plugin: ExecPlugin, connection: Connection, deps: Plugin
   const info = { apiVersion: plugin.apiVersion, kind: 'ExecCredential', spec: specOf(plugin, connection, asks) };
   const child = spawn(plugin.command, plugin.args, {
     env: { ...deps.env, ...plugin.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) },
-    stdio: [asks ? 'inherit' : 'ignore', 'pipe', 'inherit'],
+    stdio: [asks ? 'inherit' : 'ignore', 'pipe', deps.quiet ? 'ignore' : 'inherit'],
   });
   let output = '';
   child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
