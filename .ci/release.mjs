@@ -59,7 +59,7 @@ async function programFiles() {
     const plugin = readdirSync('plugin', { recursive: true, withFileTypes: true })
       .filter(entry => entry.isFile())
       .map(entry => join(entry.parentPath, entry.name).replaceAll('\\', '/'))
-      .map(path => file(path, read(path), path === `plugin/${NAME}` ? RUN : READ));
+      .map(path => file(path, read(path), path.startsWith('plugin/kubectl') ? RUN : READ));
     const texts = ['LICENSE', 'README.md', 'CHANGELOG.md'].map(path => file(path, read(path)));
     return { files: [...bundles, ...plugin, ...texts], packages };
   } finally {

@@ -7,7 +7,8 @@ import { execFileSync } from 'node:child_process';
  * @returns JSON; the same for the same parts, so neither a date nor a number of its own is in it
  */
 export function sbomOf(packages, manifest, node) {
-  const args = ['sbom', '--sbom-format', 'cyclonedx', '--omit', 'dev'];
+  // npm's own choice of what is for development leaves out packages that both need.
+  const args = ['sbom', '--sbom-format', 'cyclonedx'];
   const stdio = ['ignore', 'pipe', 'ignore'];
   const made = JSON.parse(
     execFileSync('npm', args, { encoding: 'utf8', stdio, maxBuffer: 1 << 26, shell: process.platform === 'win32' }),
