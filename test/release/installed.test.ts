@@ -32,7 +32,7 @@ beforeAll(() => {
     withLibraries(execFileSync('which', [tool], { encoding: 'utf8' }).trim(), `/bin/${tool}`);
   withLibraries(join(root, STORE, 'bin/node'));
   cpSync(CAPTURE, join(root, 'capture'), { recursive: true });
-}, 300_000);
+});
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
