@@ -8,7 +8,7 @@ const scripts = {
 
 /**
  * `unit` needs nothing but Node; `kernel` needs root (or user namespaces) and netfilter's tools; `cluster` needs a Kubernetes
- * cluster, and makes one if there is none (test/cluster/README.md).
+ * cluster, and makes one if there is none (test/cluster/README.md); `release` makes all archives, with Node from npm's registry.
  */
 export default defineConfig({
   plugins: [scripts],
@@ -19,7 +19,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/kernel/**', 'test/cluster/**'],
+          exclude: ['test/kernel/**', 'test/cluster/**', 'test/release/**'],
           setupFiles: ['test/support/count-cases.ts'],
           testTimeout: 120_000,
         },
@@ -30,6 +30,16 @@ export default defineConfig({
           include: ['test/kernel/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'release',
+          include: ['test/release/**/*.test.ts'],
+          globalSetup: 'test/release/setup.ts',
+          testTimeout: 400_000,
+          hookTimeout: 400_000,
           fileParallelism: false,
         },
       },

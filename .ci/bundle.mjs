@@ -1,22 +1,30 @@
 /** How TypeScript becomes JavaScript here: the same for the program, the benchmarks and the tests. */
 import { build } from 'esbuild';
 
-/** @param options what differs: entry points, and where to */
+/** Some packages are CommonJS and ask for Node's modules by `require`. */
+const REQUIRE =
+  "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
+
+/** @param options what differs: entry points, where to, and the format (ESM if not said) */
 export function bundle(options) {
+  const cjs = options.format === 'cjs';
   return build({
     bundle: true,
-    splitting: true,
+    splitting: !cjs,
     platform: 'node',
     target: 'node20',
     format: 'esm',
     minifySyntax: true,
+    minifyWhitespace: true,
     legalComments: 'none',
     loader: { '.sh': 'text' },
     logLevel: 'warning',
-    // Some packages are CommonJS and ask for Node's modules by `require`.
-    banner: {
-      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
-    },
+    ...(cjs
+      ? {
+          banner: { js: "const __url = require('node:url').pathToFileURL(__filename).href;" },
+          define: { 'import.meta.url': '__url' },
+        }
+      : { banner: { js: REQUIRE } }),
     ...options,
   });
 }

@@ -1,12 +1,10 @@
 /** The edge: the only file that touches process, and the only one that ends it. */
-import { randomBytes } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { CommanderError, createProgram, type Handlers } from './commands.ts';
+import { CommanderError, createProgram, type Handlers, shapeOf } from './commands.ts';
 import { EXIT, exitCodeOf, TraceError } from './errors.ts';
-import { createFiles } from './live/files.ts';
 import type { Out } from './ports.ts';
 import { escapeJson, escapeText } from './render/escape.ts';
 import { createStyle } from './render/style.ts';
@@ -24,6 +22,7 @@ const BY_SIGNAL: Partial<Record<NodeJS.Signals, number>> = {
 };
 
 async function main(argv: string[]): Promise<number> {
+  if (argv[0] === '__complete') return complete(argv.slice(1));
   const abort = new AbortController();
   // Every request of a run listens to it; Node takes more than ten for a leak.
   setMaxListeners(0, abort.signal);
@@ -75,11 +74,14 @@ function createHandlers(signal: AbortSignal, ended: (code: number) => void): Han
       const request = parseDoctor(flags, process.env);
       const { runDoctor } = await import('./run-doctor.ts');
       ended(
-        await runDoctor(request, {
-          ...(await createLiveDeps(request.kube, await createDeps(request.colour, signal, request.quiet))),
-          newRunId,
-        }),
+        await runDoctor(
+          request,
+          await createLiveDeps(request.kube, await createDeps(request.colour, signal, request.quiet)),
+        ),
       );
+    },
+    completion() {
+      process.stdout.write(process.platform === 'win32' ? COMPLETION_CMD : COMPLETION_SH);
     },
     async cleanup(flags) {
       const { parseCleanup } = await import('./request-live.ts');
@@ -88,20 +90,49 @@ function createHandlers(signal: AbortSignal, ended: (code: number) => void): Han
       if (!hasKubeconfig(request.kube)) return ended(EXIT.answered);
       const { runCleanup } = await import('./run-cleanup.ts');
       const deps = await createLiveDeps(request.kube, await createDeps('auto', signal, request.quiet));
-      ended(await runCleanup(request, { ...deps, newRunId, now: () => Date.now() }));
+      ended(await runCleanup(request, { ...deps, now: () => Date.now() }));
     },
   };
 }
 
-async function createLiveDeps(kube: KubeRequest, deps: Deps): Promise<LiveDeps> {
-  const [{ openCluster }, { default: agentScript }] = await Promise.all([
+/** A person goes on typing after that. */
+const COMPLETION_MS = 1500;
+
+/** Called by kubectl_complete-trace_svc. Ends at once, for nothing that is still under way matters. */
+async function complete(words: string[]): Promise<number> {
+  const signal = AbortSignal.timeout(COMPLETION_MS);
+  const { runComplete } = await import('./run-complete.ts');
+  const root = shapeOf(createProgram({} as Handlers));
+  const text = await runComplete(words, root, {
+    signal,
+    async open(flags) {
+      const { openCluster } = await import('./live/cluster.ts');
+      const deps = { env: process.env, interactive: false, quiet: true, pluginTimeoutMs: COMPLETION_MS };
+      return openCluster(flags, COMPLETION_MS, deps);
+    },
+    async names(flags, kind) {
+      const { mergeFiles } = await import('./live/kubeconfig-files.ts');
+      return [...mergeFiles(flags, process.env)[kind].keys()];
+    },
+  });
+  process.stdout.write(text, () => process.exit(EXIT.answered));
+  return EXIT.answered;
+}
+
+async function createLiveDeps(kube: KubeRequest, deps: Deps): Promise<LiveDeps & { newRunId(): string }> {
+  const [{ openCluster }, { newRunId }, { default: agentScript }] = await Promise.all([
     import('./live/cluster.ts'),
+    import('./live/run-id.ts'),
     import('../plugin/node-agent.sh'),
   ]);
   const interactive = process.stdin.isTTY === true;
   const cluster = openCluster(kube, kube.requestTimeoutMs, { env: process.env, interactive });
-  return { ...deps, cluster, run: newRunId(), agentScript, ask };
+  return { ...deps, cluster, run: newRunId(), newRunId, agentScript, ask };
 }
+
+/** Found by its name, kubectl_complete-trace_svc, as kubectl finds the plugin. */
+const COMPLETION_SH = '#!/bin/sh\nkubectl-trace_svc __complete "$@"\n';
+const COMPLETION_CMD = '@kubectl-trace_svc __complete %*\r\n';
 
 async function ask(question: string): Promise<boolean> {
   if (process.stdin.isTTY !== true)
@@ -123,10 +154,11 @@ function createLabDeps(deps: Deps, signal: AbortSignal): LabDeps {
     // tcpdump, which reads what the legacy tables say, gives up root's rights; in a user namespace it cannot.
     modes: root ? ['legacy', 'nft'] : ['nft', 'nftables'],
     async run(scenario, mode, keep, undo) {
-      const [{ runLab }, { missingTools }, { setEnvironment }, { default: agent }] = await Promise.all([
+      const [{ runLab }, { missingTools }, { setEnvironment }, { newRunId }, { default: agent }] = await Promise.all([
         import('./lab/lab.ts'),
         import('./lab/tools.ts'),
         import('./live/process.ts'),
+        import('./live/run-id.ts'),
         import('../plugin/node-agent.sh'),
       ]);
       setEnvironment(process.env);
@@ -151,11 +183,6 @@ function createLabDeps(deps: Deps, signal: AbortSignal): LabDeps {
   };
 }
 
-/** Lower-case letters and digits: fit for a table's name, a label and a comment. */
-function newRunId(): string {
-  return randomBytes(5).toString('hex').slice(0, 8);
-}
-
 /** Where there is no cluster to look at, a kept lab is all there can be. */
 function hasKubeconfig(kube: KubeRequest): boolean {
   const { KUBECONFIG, HOME, KUBERNETES_SERVICE_HOST } = process.env;
@@ -175,6 +202,7 @@ async function removeLabs(): Promise<void> {
 }
 
 async function createDeps(colour: Colour, signal: AbortSignal, quiet: boolean, verbose = false): Promise<Deps> {
+  const { createFiles } = await import('./live/files.ts');
   return {
     files: createFiles(process.stdin),
     out: await createOut(quiet, verbose),
@@ -188,15 +216,19 @@ async function createOut(quiet: boolean, verbose: boolean): Promise<Out> {
   const result = (text: string) => void process.stdout.write(text);
   if (quiet) return { result, say() {}, step() {} };
   if (verbose || !process.stderr.isTTY || !process.stderr.columns || process.env.TERM === 'dumb') {
-    const began = performance.now();
-    const timed = (text: string) => say(`${((performance.now() - began) / 1000).toFixed(2)} s  ${text}`);
-    return { result, say, step: verbose ? timed : say };
+    return { result, say, step: verbose ? timed() : say };
   }
   return createSpinner(result);
 }
 
 /** Whatever is said next, the spinner is gone by then. */
 let endProgress = () => {};
+
+/** Lines with the seconds since then. */
+function timed(): (text: string) => void {
+  const began = performance.now();
+  return text => say(`${((performance.now() - began) / 1000).toFixed(2)} s  ${text}`);
+}
 
 async function createSpinner(result: (text: string) => void): Promise<Out> {
   const { default: ora } = await import('ora');
@@ -270,4 +302,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 process.stderr.on('error', () => {});
 
-process.exitCode = await main(process.argv.slice(2));
+main(process.argv.slice(2)).then(code => {
+  process.exitCode = code;
+});

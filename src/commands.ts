@@ -12,7 +12,56 @@ export interface Handlers {
   lab(scenario: string | undefined, flags: LabFlags): Promise<void>;
   doctor(flags: DoctorFlags): Promise<void>;
   cleanup(flags: CleanupFlags): Promise<void>;
+  completion(): void;
 }
+
+/** What a command line may consist of, for completion. */
+export interface CommandShape {
+  name: string;
+  about: string;
+  flags: FlagShape[];
+  commands: CommandShape[];
+}
+
+export interface FlagShape {
+  long: string;
+  short?: string;
+  /** As handlers get it. */
+  key: string;
+  about: string;
+  takesValue: boolean;
+  hidden: boolean;
+}
+
+export function shapeOf(command: Command): CommandShape {
+  return {
+    name: command.name(),
+    about: command.description(),
+    flags: [...command.options.map(flagOf), HELP],
+    commands: command.createHelp().visibleCommands(command).map(shapeOf),
+  };
+}
+
+function flagOf(option: Option): FlagShape {
+  return {
+    long: option.long ?? '',
+    ...(option.short ? { short: option.short } : {}),
+    key: option.attributeName(),
+    about: option.description,
+    takesValue: option.required || option.optional,
+    hidden: option.hidden,
+  };
+}
+
+/** commander has no option of this name in its list. */
+const HELP: FlagShape = {
+  long: '--help',
+  short: '-h',
+  key: 'help',
+  about: 'display help for command',
+  takesValue: false,
+  hidden: false,
+};
 
 export function createProgram(handlers: Handlers): Command {
   const program = new Command(NAME)
@@ -40,6 +89,7 @@ export function createProgram(handlers: Handlers): Command {
   addLab(program, handlers);
   addDoctor(program, handlers);
   addCleanup(program, handlers);
+  addCompletion(program, handlers);
   return program;
 }
 
@@ -96,11 +146,11 @@ function addKubeOptions(command: Command): Command {
     .option('--request-timeout <DURATION>', 'the longest a single request may take (default 10s)')
     .addOption(new Option('-s, --server <URL>', 'address of the API server').hideHelp())
     .addOption(new Option('--token <TOKEN>', 'bearer token').hideHelp())
-    .addOption(new Option('--certificate-authority <FILE>').hideHelp())
-    .addOption(new Option('--client-certificate <FILE>').hideHelp())
-    .addOption(new Option('--client-key <FILE>').hideHelp())
-    .addOption(new Option('--tls-server-name <NAME>').hideHelp())
-    .addOption(new Option('--insecure-skip-tls-verify').hideHelp());
+    .addOption(new Option('--certificate-authority <FILE>', "who vouches for the API server's certificate").hideHelp())
+    .addOption(new Option('--client-certificate <FILE>', 'certificate to show to the API server').hideHelp())
+    .addOption(new Option('--client-key <FILE>', 'its key').hideHelp())
+    .addOption(new Option('--tls-server-name <NAME>', "the name in the API server's certificate").hideHelp())
+    .addOption(new Option('--insecure-skip-tls-verify', 'do not check that certificate').hideHelp());
 }
 
 function addOutputOptions(command: Command): Command {
@@ -175,6 +225,14 @@ function addCleanup(program: Command, handlers: Handlers): void {
   );
 }
 
+function addCompletion(program: Command, handlers: Handlers): void {
+  program
+    .command('completion')
+    .description('print the script that lets kubectl complete Services, ports, nodes and pods')
+    .addHelpText('after', COMPLETION_EXAMPLES)
+    .action(() => handlers.completion());
+}
+
 /** Flags that stand before the command's name hold for it as well: `--context prod cleanup` must not clean up elsewhere. */
 function before(program: Command): object {
   return program.opts();
@@ -184,28 +242,70 @@ function collect(value: string, before: string[] | undefined): string[] {
   return [...(before ?? []), value];
 }
 
+/** As kubectl writes them, and no line longer than 80. */
 const LIVE_EXAMPLES = `
 Examples:
-  ${NAME}                                the API server's own Service, from any node
-  ${NAME} svc/web:http -n shop           a port by its name
-  ${NAME} web 80 --node n2               from a node of your choice
-  ${NAME} web --from pod/client-0        from a pod that is there: its address, its policies
-  ${NAME} web --count 20                 which endpoints are picked, and how often
-  ${NAME} web --via node-port            as somebody outside would ask
-  ${NAME} web --save run.json            keep all evidence; explain run.json shows it again
-  ${NAME} web --dry-run                  what would be done, and nothing else
+  # The API server's own Service, from any node
+  ${NAME}
 
-Exit codes: 0 answered, 3 not answered, 4 refused, 5 cleanup incomplete, 6 trace incomplete, 2 usage, 1 error.`;
+  # A port by its name, in another namespace
+  ${NAME} svc/web:http -n shop
+
+  # From a node of your choice
+  ${NAME} web 80 --node n2
+
+  # From a pod that is there: its address, its policies
+  ${NAME} web --from pod/client-0
+
+  # Which endpoints are picked, and how often
+  ${NAME} web --count 20
+
+  # As somebody outside would ask
+  ${NAME} web --via node-port
+
+  # Keep all evidence; "explain run.json" shows it again
+  ${NAME} web --save run.json
+
+  # What would be done, and nothing else
+  ${NAME} web --dry-run
+
+Exit codes:
+  0 answered, 1 error, 2 usage, 3 not answered, 4 refused,
+  5 cleanup incomplete, 6 trace incomplete`;
 
 const LAB_EXAMPLES = `
 Examples:
+  # A Service that works, and what its packets meet
   ${NAME} lab
+
+  # What kube-proxy's nftables mode does without endpoints
   ${NAME} lab no-endpoints --mode nftables
+
+  # Leave it there, to look around
   ${NAME} lab api-server --keep`;
+
+const COMPLETION_EXAMPLES = `
+kubectl (1.26 or newer) asks a program of the name kubectl_complete-trace_svc.
+Put it where the plugin is:
+
+  ${NAME} completion > ~/.local/bin/kubectl_complete-trace_svc
+  chmod +x ~/.local/bin/kubectl_complete-trace_svc
+
+kubectl's own completion has to be set up in your shell: see
+kubectl completion --help`;
 
 const EXPLAIN_EXAMPLES = `
 Examples:
+  # What the kernel has in its log
   dmesg | ${NAME} explain -
-  ${NAME} explain /var/log/kern.log --pod-ip 10.244.1.7 --rules rules.txt --objects objects.json
-  ${NAME} explain nft-monitor.txt kern.log --rules ruleset.txt -o markdown
+
+  # The packets of one pod, with the rules and names of that moment
+  ${NAME} explain /var/log/kern.log --pod-ip 10.244.1.7 \\
+    --rules rules.txt --objects objects.json
+
+  # A node with both kinds of tables, for a bug report
+  ${NAME} explain nft-monitor.txt kern.log \\
+    --rules ruleset.txt -o markdown
+
+  # A saved run, for a program
   ${NAME} explain trace.json -o json`;

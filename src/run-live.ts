@@ -1,5 +1,4 @@
 /** `kubectl trace-svc svc/NAME`: look, say what will be done, trace, clean up, explain. Imports no effect; the edge hands them in. */
-import { analyse } from './analyse.ts';
 import { type Capture, emptyCapture, markLeft } from './capture.ts';
 import { collect, type TraceOrder } from './collect.ts';
 import { EXIT, TraceError } from './errors.ts';
@@ -10,7 +9,7 @@ import { curlProbe, type ProbePlan, pingProbe, speaksTls, udpProbe } from './pla
 import { isOfFamily, resolveTarget, type Target } from './plan/target.ts';
 import type { Cluster } from './ports.ts';
 import type { LiveRequest } from './request-live.ts';
-import { type Deps, finish } from './run.ts';
+import type { Deps } from './run.ts';
 import { fromRights, podRights, requireRights } from './site/access.ts';
 import { describeRun } from './site/dry-run.ts';
 import { type Lookup, lookUp } from './site/lookup.ts';
@@ -50,6 +49,8 @@ export async function runLive(request: LiveRequest, deps: LiveDeps): Promise<num
     out.say(announcement(request, plan));
     if (request.interactive && !(await deps.ask('Go on?'))) throw new TraceError('interrupted', 'not wanted');
     const capture = await traceAndUndo(request, plan, order, deps);
+    // What comes last is loaded last: the first request of a run is not to wait for it.
+    const [{ analyse }, { finish }] = await Promise.all([import('./analyse.ts'), import('./run.ts')]);
     const report = analyse(capture);
     return expected(report, request, await finish(report, capture, request, deps));
   } finally {

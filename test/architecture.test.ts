@@ -121,6 +121,7 @@ const LAW: [RegExp, string[]][] = [
   ],
   [/^doctor\//, ['doctor/', 'render/escape', 'render/style', 'version']],
   [/^yaml$/, ['yaml']],
+  [/^completion$/, ['type commands', 'lab/scenarios', 'plan/', 'render/formats', 'request-live']],
   [/^commands$/, ['commander', 'type request', 'type request-live', 'version']],
   [
     /^live\//,

@@ -35,7 +35,7 @@ function newest(folder: string): number {
 let dir: string;
 
 beforeAll(() => {
-  const built = join(ROOT, 'dist/cli.js');
+  const built = join(ROOT, 'dist/cli.cjs');
   if (!existsSync(built) || statSync(built).mtimeMs < newest(join(ROOT, 'src')))
     execFileSync(process.execPath, [join(ROOT, '.ci/build.mjs')], { cwd: ROOT });
   dir = mkdtempSync(join(tmpdir(), 'trace-svc-cli-'));

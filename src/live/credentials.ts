@@ -2,7 +2,6 @@
  * Credential plugins (client-go `exec`): run once a run, with KUBERNETES_EXEC_INFO, its words shown as they come. client-node
  * runs them for every request, without it, and swallows what a device-code login has to say.
  */
-import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { TraceError } from '../errors.ts';
 import type { Connection, ExecPlugin } from './kubeconfig.ts';
@@ -19,6 +18,8 @@ export interface PluginDeps {
   interactive: boolean;
   /** How long a plugin may take; somebody may have to type a code at another place. */
   pluginTimeoutMs?: number;
+  /** Its words on standard error are not for anybody. */
+  quiet?: boolean;
 }
 
 const TIMEOUT_MS = 120_000;
@@ -37,11 +38,12 @@ export async function runPlugin(plugin: ExecPlugin, connection: Connection, deps
   return credentialOf(plugin, await outputOf(plugin, connection, deps, asks));
 }
 
-function outputOf(plugin: ExecPlugin, connection: Connection, deps: PluginDeps, asks: boolean): Promise<string> {
+async function outputOf(plugin: ExecPlugin, connection: Connection, deps: PluginDeps, asks: boolean): Promise<string> {
+  const { spawn } = await import('node:child_process');
   const info = { apiVersion: plugin.apiVersion, kind: 'ExecCredential', spec: specOf(plugin, connection, asks) };
   const child = spawn(plugin.command, plugin.args, {
     env: { ...deps.env, ...plugin.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) },
-    stdio: [asks ? 'inherit' : 'ignore', 'pipe', 'inherit'],
+    stdio: [asks ? 'inherit' : 'ignore', 'pipe', deps.quiet ? 'ignore' : 'inherit'],
   });
   let output = '';
   child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {

@@ -2,7 +2,7 @@
  * Commands in a pod: the `exec` subresource over a websocket. Every way for it to end is one answer or one error: a socket that
  * is cut, that is silent, or that is refused.
  */
-import WebSocket from 'ws';
+import type WebSocket from 'ws';
 import { TraceError } from '../errors.ts';
 import type { PodRef, RunOptions, Shell } from '../ports.ts';
 import { apiErrorOf, networkError } from './api-errors.ts';
@@ -59,9 +59,11 @@ async function connect(
   again: boolean,
 ): Promise<void> {
   const authentication = await transport.socketOptions();
+  // The first request of a run is not to wait for it.
+  const { default: Socket } = await import('ws');
   if (session.ended) return;
   const options = { ...authentication, handshakeTimeout: limits.handshakeMs, maxPayload: LARGEST_FRAME };
-  const socket = new WebSocket(url, [V5, V4], options as WebSocket.ClientOptions);
+  const socket = new Socket(url, [V5, V4], options as WebSocket.ClientOptions);
   attach(socket, session, transport.where, limits);
   socket.on('unexpected-response', (_, response) => {
     textOf(response, body => {
@@ -113,7 +115,7 @@ function timed(error: Error): NodeJS.ErrnoException {
 
 function wireOf(socket: WebSocket) {
   const ifOpen = (act: () => void) => () => {
-    if (socket.readyState === WebSocket.OPEN) act();
+    if (socket.readyState === socket.OPEN) act();
   };
   return {
     halfCloses: socket.protocol === V5,

@@ -6,7 +6,6 @@ import { Socket } from 'node:net';
 import { pipeline, Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { TextDecoder } from 'node:util';
-import { createGunzip } from 'node:zlib';
 import { TraceError } from '../errors.ts';
 import type { Files } from '../ports.ts';
 
@@ -137,6 +136,7 @@ function packedBy(head: Buffer): string | undefined {
 }
 
 async function* gunzip(packed: AsyncIterable<Buffer>, path: string): AsyncGenerator<Buffer> {
+  const { createGunzip } = await import('node:zlib');
   const gunzip = createGunzip({ chunkSize: CHUNK });
   // Its errors, and those of the source, come out where it is read.
   pipeline(Readable.from(packed), gunzip, () => {});

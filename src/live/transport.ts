@@ -1,17 +1,15 @@
 /**
- * Requests to the API server: client-node knows how to authenticate, node:https carries them over one connection that is kept
- * open, each with a timeout. client-node alone opens a connection a call and waits for a silent server forever.
+ * Requests to the API server, over one connection that is kept open, each with a timeout. client-node opens a connection a call and
+ * waits for a silent server forever.
  */
-import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { setTimeout as pause } from 'node:timers/promises';
-import { createSecureContext } from 'node:tls';
-import { KubeConfig } from '@kubernetes/client-node';
-import { ApiError, hasStatus, TraceError } from '../errors.ts';
+import { ApiError, hasStatus } from '../errors.ts';
 import type { SendOptions } from '../ports.ts';
 import { apiErrorOf, networkError } from './api-errors.ts';
-import { type PluginDeps, runPlugin } from './credentials.ts';
+import type { PluginDeps } from './credentials.ts';
+import { authenticate, type Identity } from './identity.ts';
 import type { Connection } from './kubeconfig.ts';
 
 export interface Transport {
@@ -28,9 +26,6 @@ export interface Transport {
   renew(): boolean;
   close(): void;
 }
-
-/** What client-node fills in: the agent carries certificates and proxy, the headers the identity. */
-type Authenticated = https.RequestOptions & { agent: http.Agent; headers: http.OutgoingHttpHeaders };
 
 const MOST_BODY = 256 * 1024 * 1024;
 
@@ -98,8 +93,8 @@ function isUnknown(error: unknown): boolean {
 
 /** Who we are to the server, asked for once, and again only when it was not accepted. */
 function createAuthentication(connection: Connection, deps: PluginDeps) {
-  const made: Promise<Authenticated>[] = [];
-  let authenticated: Promise<Authenticated> | undefined;
+  const made: Promise<Identity>[] = [];
+  let authenticated: Promise<Identity> | undefined;
   return {
     current() {
       if (authenticated === undefined) {
@@ -109,7 +104,7 @@ function createAuthentication(connection: Connection, deps: PluginDeps) {
       return authenticated;
     },
     /** Of several that were refused at the same time, only the first one asks for another credential. */
-    renew(used: Promise<Authenticated>): boolean {
+    renew(used: Promise<Identity>): boolean {
       if (connection.exec === undefined && connection.tokenFile === undefined) return false;
       if (authenticated === used) authenticated = undefined;
       return true;
@@ -140,94 +135,13 @@ function describeServer({ server, proxyUrl }: Connection): string {
   return `${server} (through the proxy ${protocol}//${host})`;
 }
 
-async function authenticate(connection: Connection, deps: PluginDeps): Promise<Authenticated> {
-  const config = await clientNodeConfig(connection, deps);
-  const options = { headers: {} } as Authenticated;
-  try {
-    await config.applyToHTTPSOptions(options);
-    // Else the first request would find out, and throw what nobody expects of it.
-    createSecureContext({ ca: options.ca, cert: options.cert, key: options.key });
-  } catch (error) {
-    throw new TraceError('usage', `the kubeconfig's user cannot be used: ${(error as Error).message}`);
-  }
-  const { agent, auth } = options as { agent: http.Agent; auth?: string };
-  // client-node makes its agent without keep-alive, and hands down no option for it.
-  const inner = agent as http.Agent & { keepAlive?: boolean; options: object };
-  inner.keepAlive = true;
-  Object.assign(inner.options, { keepAlive: true });
-  const headers: http.OutgoingHttpHeaders = { ...options.headers, ...impersonation(connection) };
-  if (auth) headers.Authorization = `Basic ${Buffer.from(auth).toString('base64')}`;
-  return { agent, headers };
-}
-
-async function clientNodeConfig(connection: Connection, deps: PluginDeps): Promise<KubeConfig> {
-  const credential = connection.exec ? await runPlugin(connection.exec, connection, deps) : {};
-  const { caFile, caData, certFile, certData, keyFile, keyData, tlsServerName, proxyUrl } = connection;
-  const token = tokenOf(connection);
-  const config = new KubeConfig();
-  config.loadFromOptions({
-    clusters: [
-      {
-        name: 'c',
-        server: connection.server,
-        // What kubectl does without a word: a plain http server has no certificate to check.
-        skipTLSVerify: connection.skipTlsVerify || connection.server.startsWith('http:'),
-        ...defined({ caFile: caData === undefined ? caFile : undefined, caData, tlsServerName, proxyUrl }),
-      },
-    ],
-    users: [
-      {
-        name: 'u',
-        ...defined({
-          certFile: certData === undefined ? certFile : undefined,
-          certData,
-          keyFile: keyData === undefined ? keyFile : undefined,
-          keyData,
-          token,
-          username: connection.username,
-          password: connection.password,
-          authProvider: connection.authProvider,
-        }),
-        ...credential,
-      },
-    ],
-    contexts: [{ name: 'x', cluster: 'c', user: 'u' }],
-    currentContext: 'x',
-  });
-  return config;
-}
-
-function defined<T extends object>(value: T): T {
-  return Object.fromEntries(Object.entries(value).filter(([, own]) => own !== undefined)) as T;
-}
-
-function tokenOf({ token, tokenFile }: Connection): string | undefined {
-  if (tokenFile === undefined) return token;
-  try {
-    return readFileSync(tokenFile, 'utf8').trim() || token;
-  } catch {
-    return token;
-  }
-}
-
-/** https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation */
-function impersonation({ impersonate }: Connection): http.OutgoingHttpHeaders {
-  if (!impersonate) return {};
-  const headers: http.OutgoingHttpHeaders = { 'Impersonate-User': impersonate.user };
-  if (impersonate.groups.length > 0) headers['Impersonate-Group'] = impersonate.groups;
-  if (impersonate.uid !== undefined) headers['Impersonate-Uid'] = impersonate.uid;
-  for (const [key, values] of Object.entries(impersonate.extra))
-    headers[`Impersonate-Extra-${encodeURIComponent(key)}`] = values;
-  return headers;
-}
-
 function exchange(
   server: string,
   where: string,
   method: string,
   path: string,
   options: SendOptions & { timeoutMs: number; heard(date: string | undefined): void },
-  { agent, headers }: Authenticated,
+  { agent, headers }: Identity,
 ): Promise<unknown> {
   const { promise, resolve, reject } = withResolvers<unknown>();
   const url = new URL(`${server.replace(/\/$/, '')}${path}`);

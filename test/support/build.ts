@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 export default function build(): void {
-  const built = join(ROOT, 'dist/cli.js');
+  const built = join(ROOT, 'dist/cli.cjs');
   const parts = ['src', 'plugin', 'package.json'].map(part => newest(join(ROOT, part)));
   if (existsSync(built) && statSync(built).mtimeMs > Math.max(...parts)) return;
   execFileSync(process.execPath, [join(ROOT, '.ci/build.mjs')], { cwd: ROOT });

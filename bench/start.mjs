@@ -1,0 +1,95 @@
+/**
+ * How long the program takes to start, as ratios to `node -e 0` in the same run and in turns with it, by the same Node:
+ *   --version, --help, an explain of a short log, a completion that needs no cluster, and a live run until its first request comes to the
+ *   API server (over TLS, as anywhere). Beside them `kubectl version --client`, where there is a kubectl.
+ * BENCH_NODE is another Node to run it all with; ROUNDS how often.
+ */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const NODE = process.env.BENCH_NODE ?? process.execPath;
+const ROUNDS = Number(process.env.ROUNDS ?? 21);
+const path = name => fileURLToPath(new URL(`../${name}`, import.meta.url));
+const PLUGIN = path('plugin/kubectl-trace_svc');
+const LOG = path('test/captures/legacy/web-curl/kmsg.txt');
+
+const folder = mkdtempSync(join(tmpdir(), 'trace-svc-bench-'));
+const server = await apiServer();
+try {
+  await main();
+} finally {
+  server.close();
+  rmSync(folder, { recursive: true, force: true });
+}
+
+async function main() {
+  const cases = [
+    ['node -e 0', [NODE, '-e', '0']],
+    ['--version', [NODE, PLUGIN, '--version'], 1.25],
+    ['--help', [NODE, PLUGIN, '--help']],
+    ['completion', [NODE, PLUGIN, '__complete', 'lab', '']],
+    ['explain', [NODE, PLUGIN, 'explain', LOG]],
+    ['first request', [NODE, PLUGIN, 'svc/web'], 2],
+    ['kubectl version', ['kubectl', 'version', '--client']],
+  ];
+  const times = new Map(cases.map(([name]) => [name, []]));
+  // The first round fills caches, and says what can be run at all.
+  for (let round = -1; round < ROUNDS; round++)
+    for (const [name, command] of cases) {
+      const time = await milliseconds(command, name === 'first request');
+      if (round >= 0 && time !== undefined) times.get(name).push(time);
+    }
+  const base = median(times.get('node -e 0'));
+  for (const [name, , goal] of cases) tell(name, times.get(name), base, goal);
+}
+
+function tell(name, list, base, goal) {
+  if (list.length === 0) return process.stdout.write(`${name.padEnd(16)} could not be run\n`);
+  const ratio = `${(median(list) / base).toFixed(2)} x${goal === undefined ? '' : ` (goal: ${goal})`}`;
+  process.stdout.write(`${name.padEnd(16)} ${median(list).toFixed(0).padStart(4)} ms  ${ratio}\n`);
+}
+
+/** @returns undefined where there is no such program */
+function milliseconds([program, ...args], untilRequest) {
+  const env = { ...process.env, HOME: folder, KUBECONFIG: join(folder, 'config') };
+  const began = performance.now();
+  return new Promise(resolve => {
+    let came;
+    server.onrequest = () => {
+      came ??= performance.now();
+    };
+    const child = spawn(program, args, { env, stdio: 'ignore' });
+    child.once('error', () => resolve(undefined));
+    child.once('close', () => resolve((untilRequest ? came : performance.now()) - began));
+  });
+}
+
+/** Refuses everything: only that it is asked matters. */
+async function apiServer() {
+  const tls = name => readFileSync(path(`test/support/tls/${name}`));
+  const made = createServer({ key: tls('server.key'), cert: tls('server.crt') }, (_, response) => {
+    made.onrequest();
+    response.writeHead(403, { 'content-type': 'application/json' }).end('{"kind":"Status","reason":"Forbidden"}');
+  });
+  await new Promise(resolve => made.listen(0, '127.0.0.1', resolve));
+  const cluster = {
+    server: `https://127.0.0.1:${made.address().port}`,
+    'certificate-authority': path('test/support/tls/ca.crt'),
+  };
+  const config = {
+    'current-context': 'x',
+    contexts: [{ name: 'x', context: { cluster: 'c', user: 'u', namespace: 'shop' } }],
+    clusters: [{ name: 'c', cluster }],
+    users: [{ name: 'u', user: { token: 't' } }],
+  };
+  writeFileSync(join(folder, 'config'), JSON.stringify(config));
+  return made;
+}
+
+function median(numbers) {
+  return [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
+}
