@@ -1,25 +1,28 @@
+import { readFileSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
 
-/** Scripts are bundled as text (.ci/build.mjs); here they are loaded the same way. */
-const scripts = {
-  name: 'scripts-as-text',
-  transform: (code: string, id: string) => (id.endsWith('.sh') ? `export default ${JSON.stringify(code)}` : undefined),
+/** Scripts and styles are bundled as text (.ci/bundle.mjs); here they are loaded the same way, before anything reads them as code. */
+const texts = {
+  name: 'files-as-text',
+  enforce: 'pre' as const,
+  load: (id: string) =>
+    /(\.sh|\.css|\.page\.js)$/.test(id) ? `export default ${JSON.stringify(readFileSync(id, 'utf8'))}` : undefined,
 };
 
 /**
- * `unit` needs nothing but Node; `kernel` needs root (or user namespaces) and netfilter's tools; `cluster` needs a Kubernetes
+ * `unit` needs nothing but Node; `kernel` needs root (or user namespaces) and netfilter's tools; `browser` needs Chromium; `cluster` needs a Kubernetes
  * cluster, and makes one if there is none (test/cluster/README.md).
  */
 export default defineConfig({
-  plugins: [scripts],
   test: {
     globalSetup: 'test/support/build.ts',
     projects: [
       {
+        plugins: [texts],
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/kernel/**', 'test/cluster/**'],
+          exclude: ['test/kernel/**', 'test/browser/**', 'test/cluster/**'],
           setupFiles: ['test/support/count-cases.ts'],
           testTimeout: 120_000,
         },
@@ -30,6 +33,16 @@ export default defineConfig({
           include: ['test/kernel/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        plugins: [texts],
+        test: {
+          name: 'browser',
+          include: ['test/browser/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
           fileParallelism: false,
         },
       },

@@ -11,7 +11,7 @@ export function bundle(options) {
     format: 'esm',
     minifySyntax: true,
     legalComments: 'none',
-    loader: { '.sh': 'text' },
+    loader: { '.sh': 'text', '.css': 'text', '.page.js': 'text' },
     logLevel: 'warning',
     // Some packages are CommonJS and ask for Node's modules by `require`.
     banner: {

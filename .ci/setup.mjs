@@ -17,7 +17,13 @@ const LAB_TOOLS = {
   curl: 'curl',
   ping: 'iputils-ping',
 };
-const TOOLS = { lab: LAB_TOOLS, test: LAB_TOOLS, bench: { mawk: 'mawk' }, build: {} };
+const TOOLS = {
+  lab: LAB_TOOLS,
+  test: LAB_TOOLS,
+  browser: { chromium: 'chromium' },
+  bench: { mawk: 'mawk' },
+  build: {},
+};
 
 const purpose = process.argv[2] ?? 'build';
 

@@ -105,7 +105,7 @@ function addKubeOptions(command: Command): Command {
 
 function addOutputOptions(command: Command): Command {
   return command
-    .option('-o, --output <FORMAT>', 'tree, wide, json, yaml or markdown (default tree)')
+    .option('-o, --output <FORMAT>', 'tree, wide, json, yaml, markdown, mermaid or html (default tree)')
     .option('--save <FILE>', 'write everything that was gathered to a file; explain replays it')
     .option('--color <WHEN>', 'auto, always or never (default auto)')
     .option('-q, --quiet', 'no progress and no advice on standard error');
@@ -208,4 +208,5 @@ Examples:
   dmesg | ${NAME} explain -
   ${NAME} explain /var/log/kern.log --pod-ip 10.244.1.7 --rules rules.txt --objects objects.json
   ${NAME} explain nft-monitor.txt kern.log --rules ruleset.txt -o markdown
+  ${NAME} explain trace.json -o html > lesson.html
   ${NAME} explain trace.json -o json`;
