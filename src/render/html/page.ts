@@ -104,7 +104,7 @@ function aside(report: Report): Insert {
   const { completeness, notes, cleanup, probes } = report;
   const unseen = probes.filter((_, i) => !report.journeys.some(journey => journey.probe === i));
   const items: Insert[] = [
-    ...report.findings.filter(isAside).map(finding => finding.sentence),
+    ...report.findings.filter(isAside).map(({ sentence, remedy }) => [sentence, remedy].filter(Boolean).join(' → ')),
     ...unseen.map(({ kind, target, detail, outcome }) => `${kind} ${target}: no trace line (${detail || outcome})`),
     ...completeness.reasons,
     ...completeness.unrecognised.samples.map(
