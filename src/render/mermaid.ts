@@ -4,12 +4,11 @@
  */
 import { hostPort } from '../ip.ts';
 import type { Report } from '../model.ts';
-import { escapeReport } from './escape.ts';
+import { escapeText } from './escape.ts';
 import { type Lane, type Scene, scenesOf } from './html/scenes.ts';
 import type { Step } from './html/steps.ts';
 
-export function renderMermaid(given: Report): string {
-  const report = escapeReport(given);
+export function renderMermaid(report: Report): string {
   const [scene] = scenesOf(report).scenes;
   const lines = [`answer[${label(answerOf(report))}]:::answer`, ...(scene ? sceneLines(scene) : [])];
   return `${WIDER}\nflowchart TD\n${[...lines, ...STYLES].map(line => `  ${line}`).join('\n')}\n`;
@@ -123,7 +122,7 @@ const WIDTH = 42;
 
 /** A quoted label of lines that are short enough for a box. */
 function label(...texts: string[]): string {
-  const lines = texts.flatMap(broken);
+  const lines = texts.flatMap(text => broken(escapeText(text)));
   return `"${lines.length === 0 ? ' ' : lines.map(mermaidText).join('<br/>')}"`;
 }
 

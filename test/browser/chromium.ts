@@ -1,7 +1,7 @@
 /** A headless Chromium of our own, spoken to over a pipe in its DevTools protocol: no port that others could find. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
@@ -18,7 +18,21 @@ export interface DevToolsEvent {
 export interface Browser {
   send(method: string, params?: object, sessionId?: string): Promise<Answer>;
   listen(listener: (event: DevToolsEvent) => void): void;
+  pid: number;
+  profile: string;
   close(): Promise<void>;
+}
+
+/** As Debian, Ubuntu, Fedora and Google name it. */
+const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
+
+/** @throws where there is none: a suite that is left out would say nothing */
+export function findChromium(path = process.env.PATH ?? ''): string {
+  const folders = path.split(':').filter(folder => folder !== '');
+  const found = folders.flatMap(folder => NAMES.map(name => join(folder, name))).find(file => existsSync(file));
+  if (found === undefined)
+    throw new Error(`no Chromium on the path (${NAMES.join(', ')}). On Debian, as root: apt-get install chromium`);
+  return found;
 }
 
 const FLAGS = [
@@ -52,7 +66,7 @@ export async function startBrowser(program: string): Promise<Browser> {
     await close();
     throw error;
   }
-  return { ...line, close };
+  return { ...line, pid: child.pid as number, profile, close };
 }
 
 /** Asks it to go; if it is gone already, there is nobody to answer. */

@@ -11,6 +11,8 @@ export interface View {
 export interface Page {
   /** Console errors, exceptions and violations of the page's policy. */
   complaints: string[];
+  /** Resolves with the first of them. */
+  complained: Promise<void>;
   /** Addresses it asked for, beside its own. */
   requests: string[];
   send(method: string, params?: object): Promise<Answer>;
@@ -27,8 +29,15 @@ export async function openPage(browser: Browser, url: string, view: View = {}): 
   const { sessionId } = await browser.send('Target.attachToTarget', { targetId, flatten: true });
   const send = (method: string, params?: object) => browser.send(method, params, sessionId);
   const complaints: string[] = [];
+  let complain = (_: string) => {};
+  const complained = new Promise<void>(resolve => {
+    complain = text => {
+      complaints.push(text);
+      resolve();
+    };
+  });
   const requests: string[] = [];
-  const loaded = watch(browser, sessionId, url, complaints, requests);
+  const loaded = watch(browser, sessionId, url, complain, requests);
   for (const domain of ['Page', 'Runtime', 'Log', 'Network', 'Audits', 'Accessibility', 'DOM'])
     await send(`${domain}.enable`);
   await prepare(send, view);
@@ -45,6 +54,7 @@ export async function openPage(browser: Browser, url: string, view: View = {}): 
   };
   return {
     complaints,
+    complained,
     requests,
     send,
     evaluate,
@@ -80,7 +90,7 @@ function watch(
   browser: Browser,
   sessionId: string,
   url: string,
-  complaints: string[],
+  complain: (text: string) => void,
   requests: string[],
 ): Promise<void> {
   return new Promise(resolve => {
@@ -94,11 +104,10 @@ function watch(
         !params.request.url.startsWith('data:')
       )
         requests.push(params.request.url);
-      if (method === 'Runtime.exceptionThrown')
-        complaints.push(params.exceptionDetails.exception?.description ?? 'exception');
-      if (method === 'Runtime.consoleAPICalled') complaints.push(`console.${params.type}`);
-      if (method === 'Log.entryAdded') complaints.push(params.entry.text);
-      if (method === 'Audits.issueAdded') complaints.push(params.issue.code);
+      if (method === 'Runtime.exceptionThrown') complain(params.exceptionDetails.exception?.description ?? 'exception');
+      if (method === 'Runtime.consoleAPICalled') complain(`console.${params.type}`);
+      if (method === 'Log.entryAdded') complain(params.entry.text);
+      if (method === 'Audits.issueAdded') complain(params.issue.code);
     });
   });
 }

@@ -111,6 +111,7 @@ function expectClosed(page: Element): void {
   ]);
   expect(withTag(page, 'script')).toHaveLength(1);
   expect(withTag(page, 'style')).toHaveLength(1);
+  expect(String(withTag(page, 'style')[0]?.content[0])).toContain('prefers-color-scheme: dark');
 }
 
 describe('what a lesson of curl and ping shows', () => {
@@ -160,7 +161,7 @@ describe('words of others', () => {
     );
   });
 
-  const given = JSON.stringify(explained('legacy', ['web-curl', 'web-ping']));
+  const given = JSON.stringify(explained('legacy', 'noep-curl'));
   const shown = (place: string, word: string) => {
     const report = JSON.parse(given);
     // The rule both came to: it has a card, a proof and a place in the picture.
@@ -200,12 +201,12 @@ describe('words of others', () => {
 });
 
 describe('templates', () => {
-  test('any text comes back as it was', () => {
+  test('any text comes back, its control characters made visible', () => {
     fc.assert(
       fc.property(text, item => {
         const page = readPage(`<!doctype html>\n${html`<p class="${item}">${item}</p>`.text}`);
         const [p] = withTag(page, 'p');
-        expect([p?.attributes.get('class'), textOf(p as Element)]).toEqual([item, item]);
+        expect([p?.attributes.get('class'), textOf(p as Element)]).toEqual([escapeText(item), escapeText(item)]);
       }),
     );
   });

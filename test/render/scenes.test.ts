@@ -163,6 +163,13 @@ describe('the scenes', () => {
     ]);
   });
 
+  test('of more than two probes, each has its scene', () => {
+    const report = structuredClone(pair);
+    report.probes.push({ ...(report.probes[0] as Report['probes'][number]), kind: 'udp' });
+    report.journeys.push({ ...structuredClone(report.journeys[0] as Report['journeys'][number]), probe: 2 });
+    expect(scenesOf(report).scenes.map(scene => scene.title)).toContain('udp: SYN');
+  });
+
   test('every packet is drawn or counted', () => {
     const { scenes, left } = scenesOf(pair);
     expect(scenes.flatMap(scene => scene.lanes).length + left).toBe(pair.journeys.length);

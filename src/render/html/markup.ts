@@ -1,5 +1,7 @@
 /** HTML that cannot be broken out of: whatever is put into a template is text, unless a template made it. */
 
+import { escapeText } from '../escape.ts';
+
 /** Markup that was made here, and is not escaped again. */
 export class Markup {
   readonly text: string;
@@ -15,9 +17,9 @@ export function html(parts: TemplateStringsArray, ...inserts: Insert[]): Markup 
   return new Markup(parts.map((part, i) => (i === 0 ? part : markupOf(inserts[i - 1]) + part)).join(''));
 }
 
-/** Text between two tags or inside a quoted attribute. */
+/** Text between two tags or inside a quoted attribute; what could steer a terminal or hide text is made visible. */
 export function escapeMarkup(text: string): string {
-  return text.replace(/[&<>"'`]/g, char => `&#${char.charCodeAt(0)};`);
+  return escapeText(text).replace(/[&<>"'`]/g, char => `&#${char.charCodeAt(0)};`);
 }
 
 function markupOf(insert: Insert): string {

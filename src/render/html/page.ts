@@ -1,7 +1,6 @@
 /** The report as one web page that is a lesson: the answer, the packets' way through the node step by step, the proof. */
 import { LESSONS } from '../../lessons.ts';
 import type { Finding, Report } from '../../model.ts';
-import { escapeReport } from '../escape.ts';
 import { plural } from '../style.ts';
 import list from './list.css';
 import { escapeMarkup, html, type Insert, type Markup } from './markup.ts';
@@ -17,8 +16,7 @@ import shown from './shown.css';
 /** What comes later wins, so screens and paper come last. */
 const style = [page, node, shown, list, media].join('');
 
-export function renderHtml(given: Report): string {
-  const report = escapeReport(given);
+export function renderHtml(report: Report): string {
   const { scenes, left } = scenesOf(report);
   const title = titleOf(report);
   return `<!doctype html>
@@ -102,7 +100,8 @@ ${scenes.map(
 
 function aside(report: Report): Insert {
   const { completeness, notes, cleanup, probes } = report;
-  const unseen = probes.filter((_, i) => !report.journeys.some(journey => journey.probe === i));
+  const seen = new Set(report.journeys.map(journey => journey.probe));
+  const unseen = probes.filter((_, i) => !seen.has(i));
   const items: Insert[] = [
     ...report.findings.filter(isAside).map(({ sentence, remedy }) => [sentence, remedy].filter(Boolean).join(' → ')),
     ...unseen.map(({ kind, target, detail, outcome }) => `${kind} ${target}: no trace line (${detail || outcome})`),

@@ -29,7 +29,7 @@ export function pictureOf(report: Report, scene: Scene, id: string): Picture {
 <div class="map">
 ${interfaces('in', 'in by', scene.lanes, draw)}
 ${hook('prerouting')}
-<div class="routing place" data-place="${draw('routing')}">routing decision${passedBy(scene.lanes, 'routing')}</div>
+<div class="decision place" data-place="${draw('routing')}">routing decision${passedBy(scene.lanes, 'routing')}</div>
 ${hook('forward')}
 ${hook('postrouting')}
 ${interfaces('out', 'out by', scene.lanes, draw)}

@@ -29,7 +29,8 @@ const MOST = 8;
 export function scenesOf(report: Report): { scenes: Scene[]; left: number } {
   const main = mainLanes(report);
   const shown = new Set(main.map(lane => lane.journey));
-  const others = report.journeys.filter(journey => !shown.has(journey) && isWorthAScene(journey, report));
+  const first = firstRequests(report);
+  const others = report.journeys.filter(journey => !shown.has(journey) && isWorthAScene(journey, first));
   const distinct = firstOfEach(others);
   const scenes = main.length === 0 ? [] : [sceneOf(main.map(lane => lane.name).join(' beside '), main)];
   for (const journey of distinct.slice(0, MOST - scenes.length)) scenes.push(singleScene(report, journey));
@@ -45,8 +46,8 @@ export function everyStep(steps: Step[]): Step[] {
 /** curl and ping where they part; else the first that is no ping, beside the first ping. */
 function mainLanes(report: Report): Lane[] {
   const [divergence] = report.divergences;
-  const seen = (probe: number) => report.journeys.some(journey => journey.probe === probe);
-  const kinds = report.probes.map((probe, index) => ({ probe, index })).filter(({ index }) => seen(index));
+  const seen = new Set(report.journeys.map(journey => journey.probe));
+  const kinds = report.probes.map((probe, index) => ({ probe, index })).filter(({ index }) => seen.has(index));
   const asked = kinds.find(({ probe }) => probe.kind !== 'ping') ?? kinds[0];
   const ping = kinds.find(({ probe, index }) => probe.kind === 'ping' && index !== asked?.index);
   const pair = divergence?.probes ?? [asked, ping].flatMap(one => (one ? [one.index] : []));
@@ -69,11 +70,20 @@ function lane(report: Report, journey: Journey, name: string): Lane {
   return { name, probe: report.probes[journey.probe], journey, steps: stepsOf(journey, isMixed(report), sender) };
 }
 
-/** The answer, a packet that came past the nat rules, and whatever was stopped or is not whole. */
-function isWorthAScene(journey: Journey, report: Report): boolean {
+/** Of each probe. */
+function firstRequests({ journeys }: Report): Map<number, Journey> {
+  const first = new Map<number, Journey>();
+  for (const journey of journeys)
+    if (journey.direction === 'request' && !first.has(journey.probe)) first.set(journey.probe, journey);
+  return first;
+}
+
+/** What another probe asked, the answer, a packet that came past the nat rules, and whatever was stopped or is not whole. */
+function isWorthAScene(journey: Journey, first: Map<number, Journey>): boolean {
   if (journey.direction === 'reply') return journey.packet.label !== 'redirect';
-  const main = report.journeys.find(one => one.probe === journey.probe && one.direction === 'request');
-  return main === undefined || journey.later || journey.gaps > 0 || journey.outcome !== main.outcome;
+  const main = first.get(journey.probe);
+  if (main === undefined || main === journey) return true;
+  return journey.later || journey.gaps > 0 || journey.outcome !== main.outcome;
 }
 
 /** Packets of one kind, one end and one probe teach the same. */
@@ -90,8 +100,9 @@ function firstOfEach(journeys: Journey[]): Journey[] {
 
 function singleScene(report: Report, journey: Journey): Scene {
   const kind = report.probes[journey.probe]?.kind ?? 'packet';
-  const name = journey.direction === 'reply' ? `reply to ${kind}` : kind;
-  const which = journey.later && name === kind ? `${kind}, a later packet` : name;
+  const reply = journey.direction === 'reply';
+  const name = reply ? 'reply' : kind;
+  const which = reply ? `reply to ${kind}` : journey.later ? `${kind}, a later packet` : kind;
   return sceneOf(`${which}: ${journey.packet.label}`, [lane(report, journey, name)]);
 }
 
