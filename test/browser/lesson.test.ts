@@ -117,6 +117,8 @@ describe.each(withPackets)('%s, printed or without a script', name => {
     await page.send('Emulation.setEmulatedMedia', { media: 'print' });
     const { all, seen } = await page.evaluate<{ all: number; seen: number }>(STEPS_SEEN);
     expect(seen).toBe(all);
+    // The picture has the room of a screen only where there is one.
+    expect(await page.evaluate("getComputedStyle(document.querySelector('.stage')).minHeight")).toBe('0px');
     expect(
       await page.evaluate(
         "[...document.querySelectorAll('.controls, .now, .marker')].some(one => one.checkVisibility())",
