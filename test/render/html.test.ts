@@ -228,7 +228,7 @@ describe('golden pages, without their style and script', () => {
     const path = new URL(`./golden/${name}.html`, import.meta.url);
     const now = renderHtml(report)
       .replace(/<(style|script)>[\s\S]*?<\/\1>/g, '<$1></$1>')
-      .replace(/'sha256-[^']*'/g, "'sha256-'");
+      .replace(/sha256-[\w+/=]+/g, 'sha256-');
     if (process.env.U === '1') {
       mkdirSync(new URL('./golden/', import.meta.url), { recursive: true });
       writeFileSync(path, now);
