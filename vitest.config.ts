@@ -1,25 +1,37 @@
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
-/** Scripts are bundled as text (.ci/build.mjs); here they are loaded the same way. */
-const scripts = {
-  name: 'scripts-as-text',
-  transform: (code: string, id: string) => (id.endsWith('.sh') ? `export default ${JSON.stringify(code)}` : undefined),
+/**
+ * Scripts and styles are bundled as text (.ci/bundle.mjs); here they are loaded the same way, under a name that tells nobody
+ * what they are: Vitest empties styles.
+ */
+const texts = {
+  name: 'files-as-text',
+  enforce: 'pre' as const,
+  resolveId: (id: string, importer = '') =>
+    /(\.sh|\.css|\.page\.js)$/.test(id) ? `\0text:${resolve(dirname(importer), id)}.txt` : undefined,
+  load(id: string) {
+    const path = /^\0text:(.*)\.txt$/.exec(id)?.[1];
+    return path === undefined ? undefined : `export default ${JSON.stringify(readFileSync(path, 'utf8'))}`;
+  },
 };
 
 /**
- * `unit` needs nothing but Node; `kernel` needs root (or user namespaces) and netfilter's tools; `cluster` needs a Kubernetes
- * cluster, and makes one if there is none (test/cluster/README.md); `release` makes all archives, with Node from npm's registry.
+ * `unit` needs nothing but Node; `kernel` needs root (or user namespaces) and netfilter's tools; `browser` needs Chromium;
+ * `cluster` needs a Kubernetes cluster, and makes one if there is none (test/cluster/README.md); `release` makes all archives,
+ * with Node from npm's registry.
  */
 export default defineConfig({
-  plugins: [scripts],
   test: {
     globalSetup: 'test/support/build.ts',
     projects: [
       {
+        plugins: [texts],
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/kernel/**', 'test/cluster/**', 'test/release/**'],
+          exclude: ['test/kernel/**', 'test/browser/**', 'test/cluster/**', 'test/release/**'],
           setupFiles: ['test/support/count-cases.ts'],
           testTimeout: 120_000,
         },
@@ -30,6 +42,16 @@ export default defineConfig({
           include: ['test/kernel/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        plugins: [texts],
+        test: {
+          name: 'browser',
+          include: ['test/browser/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
           fileParallelism: false,
         },
       },

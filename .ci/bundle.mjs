@@ -17,7 +17,7 @@ export function bundle(options) {
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',
-    loader: { '.sh': 'text' },
+    loader: { '.sh': 'text', '.css': 'text', '.page.js': 'text' },
     logLevel: 'warning',
     ...(cjs
       ? {

@@ -20,6 +20,7 @@ const LAB_TOOLS = {
 const TOOLS = {
   lab: LAB_TOOLS,
   test: LAB_TOOLS,
+  browser: { chromium: 'chromium' },
   bench: { mawk: 'mawk' },
   release: { unshare: 'util-linux' },
   build: {},

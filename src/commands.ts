@@ -155,7 +155,7 @@ function addKubeOptions(command: Command): Command {
 
 function addOutputOptions(command: Command): Command {
   return command
-    .option('-o, --output <FORMAT>', 'tree, wide, json, yaml or markdown (default tree)')
+    .option('-o, --output <FORMAT>', 'tree, wide, json, yaml, markdown, mermaid or html (default tree)')
     .option('--save <FILE>', 'write everything that was gathered to a file; explain replays it')
     .option('--color <WHEN>', 'auto, always or never (default auto)')
     .option('-q, --quiet', 'no progress and no advice on standard error');
@@ -307,5 +307,6 @@ Examples:
   ${NAME} explain nft-monitor.txt kern.log \\
     --rules ruleset.txt -o markdown
 
-  # A saved run, for a program
+  # A saved run, as a page to step through, and for a program
+  ${NAME} explain trace.json -o html > lesson.html
   ${NAME} explain trace.json -o json`;

@@ -74,6 +74,8 @@ export function parseExplain(files: string[], flags: ExplainFlags): ExplainReque
   if (inputs.length > 1)
     throw usage('standard input (-) can be read only once', 'Save one of the inputs to a file and name that.');
   if (request.follow && files.length > 1) throw usage('--follow follows one file', 'Run it once for each file.');
+  if (request.follow && request.format === 'html')
+    throw usage('--follow has no end, and -o html is one page', 'Leave --follow out, or choose another format.');
   if (request.follow && request.save !== undefined)
     throw usage('--follow has no end to --save at', 'Save from a run without --follow.');
   return request;

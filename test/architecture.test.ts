@@ -81,6 +81,8 @@ const LAW: [RegExp, string[]][] = [
   [/^kube\//, ['model', 'ip', 'json', 'kube/', 'node:crypto']],
   [/^reconstruct\//, ['model', 'ip', 'rules/', 'reconstruct/']],
   [/^explain\//, ['model', 'ip', 'protocols', 'lessons', 'rules/', 'kube/', 'reconstruct/', 'explain/']],
+  // The page's policy names its script by a hash.
+  [/^render\/html\/policy$/, ['node:crypto']],
   [/^render\//, ['model', 'ip', 'lessons', 'yaml', 'render/', 'picocolors']],
   // The analysis in pieces: all of them see the pure folders, and nothing else.
   [

@@ -75,6 +75,7 @@ describe('explain', () => {
     ['- as objects and as a probe', ['x'], { objects: ['-'], probe: ['-'] }, /only once/, /Save one/],
     ['- as conntrack twice', ['x'], { conntrack: ['-', '-'] }, /only once/, /Save one/],
     ['--follow of two files', ['a', 'b'], { follow: true }, /--follow follows one file/, /each/],
+    ['--follow and a page', ['a'], { follow: true, output: 'html' }, /--follow has no end/, /another format/],
     ['--follow and --save', ['a'], { follow: true, save: 'x' }, /--follow has no end/, /without --follow/],
     [
       'a pod IP that is a name',

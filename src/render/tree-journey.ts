@@ -87,7 +87,7 @@ function speaking(group: HopGroup, journey: Journey): Part[] {
 }
 
 /** A jump into a chain that matched nothing: the next rule of this base chain was asked right after it. */
-function leadsNowhere(group: HopGroup, at: number): boolean {
+export function leadsNowhere(group: HopGroup, at: number): boolean {
   const hop = group.hops[at]?.hop;
   if (hop?.event !== 'rule' || !/^jump /.test(hop.verdict ?? '') || hop.meaning !== undefined) return false;
   const next = group.hops
@@ -159,7 +159,7 @@ function hopTexts(hop: Hop, journey: Journey, room: number): string[] {
 }
 
 /** A rule that matched may have sent the packet into a chain that sent it back. */
-function chainEndText(hop: Hop, journey: Journey): string {
+export function chainEndText(hop: Hop, journey: Journey): string {
   const own = journey.hops
     .slice(0, journey.hops.indexOf(hop))
     .filter(h => h.hook === hop.hook && h.table === hop.table);
@@ -168,7 +168,7 @@ function chainEndText(hop: Hop, journey: Journey): string {
   return `${hop.rule - 1} ${hop.rule === 2 ? 'rule' : 'rules'}, ${none}`;
 }
 
-function actionOf(hop: Hop): string {
+export function actionOf(hop: Hop): string {
   if (hop.verdict === 'REJECT' || hop.verdict === 'DROP')
     return `${hop.verdict}${hop.comment ? `: ${hop.comment}` : ''}`;
   const jump = /^(?:jump|goto) (\S+)$/.exec(hop.verdict ?? '')?.[1];
@@ -223,7 +223,7 @@ function rewriteLines(rewrite: Rewrite, journey: Journey, style: Style): string[
 }
 
 /** No line tells to what; only of some it is known whose address it is. */
-function untold({ kind }: Rewrite): string {
+export function untold({ kind }: Rewrite): string {
   if (kind === 'MASQUERADE') return "the node's address (which one, the trace does not tell)";
   return kind === 'REDIRECT' ? 'this node itself' : 'what, the trace does not tell';
 }
