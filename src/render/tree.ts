@@ -2,6 +2,7 @@
 import { hostPort } from '../ip.ts';
 import { LESSONS } from '../lessons.ts';
 import type { Divergence, Finding, Journey, Probe, Report } from '../model.ts';
+import { readyEndpoints, wasAsked } from './asked.ts';
 import { escapeReport } from './escape.ts';
 import { plural, type Style, wrap } from './style.ts';
 import { journeyLines } from './tree-journey.ts';
@@ -64,11 +65,9 @@ function heading(report: Report, style: Style): string[] {
   return lines;
 }
 
-/** Of a dual-stack Service, the half that was asked. */
 function serviceLines(target: NonNullable<Report['target']>, source: string | undefined, style: Style): string[] {
-  const asked = (address: string) => source === undefined || address.includes(':') === source.includes(':');
-  const ready = target.endpoints.filter(endpoint => endpoint.ready && asked(endpoint.address)).length;
-  const address = target.clusterIPs.find(asked) ?? target.clusterIPs[0];
+  const ready = readyEndpoints(target, source);
+  const address = target.clusterIPs.find(ip => wasAsked(ip, source)) ?? target.clusterIPs[0];
   const { number, protocol } = target.port ?? {};
   const place = address === undefined ? target.type : hostPort(address, number);
   const name = `Service ${target.namespace}/${target.service}`;

@@ -1,6 +1,7 @@
 /** The report as one web page that is a lesson: the answer, the packets' way through the node step by step, the proof. */
 import { LESSONS } from '../../lessons.ts';
 import type { Finding, Report } from '../../model.ts';
+import { readyEndpoints } from '../asked.ts';
 import { plural } from '../style.ts';
 import list from './list.css';
 import { escapeMarkup, html, type Insert, type Markup } from './markup.ts';
@@ -74,7 +75,6 @@ function answer(finding: Finding): Markup {
 }
 
 function factsOf({ source, completeness, target, probes }: Report): string {
-  const ready = target?.endpoints.filter(endpoint => endpoint.ready).length ?? 0;
   const from = [source.pod && `pod ${source.pod}`, source.ip, source.node && `on ${source.node}`]
     .filter(Boolean)
     .join(' ');
@@ -84,7 +84,12 @@ function factsOf({ source, completeness, target, probes }: Report): string {
       : [],
   );
   const lines = `${plural(completeness.events, 'trace line')}, ${completeness.complete ? 'none lost' : 'not known to be complete'}`;
-  return [target && `${plural(ready, 'endpoint')} ready`, from && `from ${from}`, lines, ...asked]
+  return [
+    target && `${plural(readyEndpoints(target, source.ip), 'endpoint')} ready`,
+    from && `from ${from}`,
+    lines,
+    ...asked,
+  ]
     .filter(Boolean)
     .join(' · ');
 }
