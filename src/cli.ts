@@ -56,7 +56,7 @@ function createHandlers(signal: AbortSignal, ended: (code: number) => void): Han
       const request = parseLive(words, flags, process.env);
       const { runLive } = await import('./run-live.ts');
       const deps = await createDeps(request.colour, signal, request.quiet, request.verbose);
-      ended(await runLive(request, await createLiveDeps(request.kube, deps)));
+      ended(await runLive(request, await createLiveDeps(request.kube, deps, request.verbose)));
     },
     async explain(files, flags) {
       const request = parseExplain(files, flags);
@@ -93,13 +93,15 @@ function createHandlers(signal: AbortSignal, ended: (code: number) => void): Han
   };
 }
 
-async function createLiveDeps(kube: KubeRequest, deps: Deps): Promise<LiveDeps> {
-  const [{ openCluster }, { default: agentScript }] = await Promise.all([
+async function createLiveDeps(kube: KubeRequest, deps: Deps, verbose = false): Promise<LiveDeps> {
+  const [{ openCluster }, { notedCluster }, { default: agentScript }] = await Promise.all([
     import('./live/cluster.ts'),
+    import('./live/noted.ts'),
     import('../plugin/node-agent.sh'),
   ]);
   const interactive = process.stdin.isTTY === true;
-  const cluster = openCluster(kube, kube.requestTimeoutMs, { env: process.env, interactive });
+  const opened = openCluster(kube, kube.requestTimeoutMs, { env: process.env, interactive });
+  const cluster = verbose ? notedCluster(opened, timed) : opened;
   return { ...deps, cluster, run: newRunId(), agentScript, ask };
 }
 
@@ -188,11 +190,15 @@ async function createOut(quiet: boolean, verbose: boolean): Promise<Out> {
   const result = (text: string) => void process.stdout.write(text);
   if (quiet) return { result, say() {}, step() {} };
   if (verbose || !process.stderr.isTTY || !process.stderr.columns || process.env.TERM === 'dumb') {
-    const began = performance.now();
-    const timed = (text: string) => say(`${((performance.now() - began) / 1000).toFixed(2)} s  ${text}`);
     return { result, say, step: verbose ? timed : say };
   }
   return createSpinner(result);
+}
+
+const began = performance.now();
+
+function timed(text: string): void {
+  say(`${((performance.now() - began) / 1000).toFixed(2)} s  ${text}`);
 }
 
 /** Whatever is said next, the spinner is gone by then. */

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { Capture } from '../../src/capture.ts';
 import type { Report } from '../../src/model.ts';
 
-const PLUGIN = fileURLToPath(new URL('../../plugin/kubectl-trace_svc', import.meta.url));
+export const PLUGIN = fileURLToPath(new URL('../../plugin/kubectl-trace_svc', import.meta.url));
 
 export interface Ended {
   code: number | null;
