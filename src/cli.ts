@@ -84,7 +84,7 @@ function createHandlers(signal: AbortSignal, ended: (code: number) => void): Han
     async cleanup(flags) {
       const { parseCleanup } = await import('./request-live.ts');
       const request = parseCleanup(flags, process.env);
-      await removeLabs();
+      await removeLabs(request.run);
       if (!hasKubeconfig(request.kube)) return ended(EXIT.answered);
       const { runCleanup } = await import('./run-cleanup.ts');
       const deps = await createLiveDeps(request.kube, await createDeps('auto', signal, request.quiet));
@@ -165,13 +165,13 @@ function hasKubeconfig(kube: KubeRequest): boolean {
   return named || existsSync(join(HOME ?? '', '.kube', 'config'));
 }
 
-async function removeLabs(): Promise<void> {
+async function removeLabs(run: string | undefined): Promise<void> {
   if (process.platform !== 'linux') return;
   const { findLabs } = await import('./lab/strays.ts');
-  const labs = findLabs();
-  for (const { pid, run } of labs) {
-    process.kill(pid, 'SIGKILL');
-    process.stdout.write(`removed lab ${run}\n`);
+  const labs = findLabs(run);
+  for (const lab of labs) {
+    process.kill(lab.pid, 'SIGKILL');
+    process.stdout.write(`removed lab ${lab.run}\n`);
   }
   if (labs.length === 0) process.stdout.write('nothing of ours is left on this machine\n');
 }

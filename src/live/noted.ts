@@ -13,10 +13,7 @@ export function notedCluster(cluster: Cluster, note: (text: string) => void): Cl
     note(text);
   };
   return {
-    context: cluster.context,
-    server: cluster.server,
-    namespace: cluster.namespace,
-    close: () => cluster.close(),
+    ...cluster,
     async send(method, path, options?: SendOptions) {
       const what = `  ${method} ${path}${nameIn(options?.body)}`;
       told(method, what);

@@ -1,7 +1,7 @@
 /** Two users trace on one node at the same time: neither sees or disturbs the other, and neither cleans up for the other. */
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type LiveRun, runLive, runPlugin } from '../support/live.ts';
+import { type LiveRun, runCleanup, runLive, runPlugin } from '../support/live.ts';
 import {
   applyObjects,
   fingerprint,
@@ -82,7 +82,7 @@ describe.runIf(OURS).each(MODES)('in mode %s', mode => {
   it.each(['nft', 'raw'])('cleanup by one leaves the other, with method %s', async method => {
     let cleaned = '';
     const act = async () => {
-      const swept = await runPlugin(['cleanup', '-n', NAMESPACE, ...as('bob')], kubeconfig());
+      const swept = await runCleanup(['-n', NAMESPACE, ...as('bob')], kubeconfig());
       cleaned = `${swept.code} ${swept.stdout}`;
     };
     const run = await runPlugin(words('alice', '--count', '60', '--method', method), kubeconfig(), {
