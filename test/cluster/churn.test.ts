@@ -45,9 +45,9 @@ describe.runIf(OURS).each(MODES)('in mode %s', mode => {
       const act = async () => {
         during = await fingerprint('n1');
       };
-      const words = ['-n', NAMESPACE, 'web', '--node', 'n1', '--count', '30', '--method', method, '--log-source', log];
+      const words = ['-n', NAMESPACE, 'web', '--node', 'n1', '--count', '15', '--method', method, '--log-source', log];
       const ended = await runPlugin(words, kubeconfig(), { at: 'tracing$', act });
-      expect(`${ended.code} ${ended.stderr}`).toMatch(/^0 /);
+      expect(`${ended.code} ${ended.stderr}`).toMatch(/^[06] /);
       expect(JSON.stringify(during)).toMatch(/trace.svc[:_][0-9a-f]{8}/);
       expect(withoutOurs(during)).toEqual(withoutOurs(before));
       expect(await fingerprint('n1')).toEqual(before);
@@ -105,7 +105,7 @@ describe.runIf(OURS)('a Service that is made while a trace goes on', () => {
       const ip = await kubectl('-n', NAMESPACE, 'get', 'service', 'newborn', '-o', 'jsonpath={.spec.clusterIP}');
       answer = await poll('an answer', () => inPod('client-n1', 'curl', '-sf', '-m', '1', `http://${ip}/hostname`), 5);
     };
-    const words = ['-n', NAMESPACE, 'web', '--node', 'n1', '--count', '60', '--method', method];
+    const words = ['-n', NAMESPACE, 'web', '--node', 'n1', '--count', '40', '--method', method];
     const ended = await runPlugin(words, kubeconfig(), { at: 'tracing$', act });
     expect(answer).toMatch(/^web-/);
     expect(`${ended.code} ${ended.stderr}`).toMatch(/^[06] /);
