@@ -64,7 +64,7 @@ describe.runIf(OURS).each(MODES)('in mode %s', mode => {
     const churning = churn(busy);
     try {
       for (const method of METHODS)
-        for (let i = 0; i < 3; i++) {
+        for (let i = 0; i < 2; i++) {
           const { code, stderr } = await trace('--method', method, '--count', '5');
           expect(`${code} ${stderr}`).toMatch(/^[06] /);
           traced++;
@@ -73,15 +73,12 @@ describe.runIf(OURS).each(MODES)('in mode %s', mode => {
       busy.churns = false;
     }
     const made = await churning;
-    expect(traced).toBe(6);
+    expect(traced).toBe(4);
     expect(made).toBeGreaterThan(3);
     expect(await lastSync()).toBeGreaterThan(synced);
     const said = logs.flatMap((log, i) => errorsIn(readFileSync(log, 'utf8').slice(sizes[i])));
     expect(said.filter(isOfNetfilter)).toEqual([]);
-    await poll('the rules of before', async () => {
-      expect(await fingerprint('n1')).toEqual(before);
-      return true;
-    });
+    expect(notOfProxy(await fingerprint('n1'))).toEqual(notOfProxy(before));
   });
 });
 
@@ -111,6 +108,13 @@ describe.runIf(OURS)('a Service that is made while a trace goes on', () => {
     expect(`${ended.code} ${ended.stderr}`).toMatch(/^[06] /);
   });
 });
+
+/** Endpoints that came later have other addresses: of kube-proxy's own chains only that they are there. */
+function notOfProxy({ legacy = '', iptables = '', nft = '', settings = '' }: Record<string, string>): object {
+  const others = (save: string) => save.replace(/^.*KUBE-.*\n/gm, '');
+  const chains = nft.match(/^table .*|^\tchain (?!KUBE-|(?:service|endpoint|external|firewall)-[A-Z2-7]).*/gm);
+  return { legacy: others(legacy), iptables: others(iptables), chains, ours: nft.match(/trace.svc/g), settings };
+}
 
 /** Our table, our rules and the logger that we set; and who else came to be logged to meanwhile. */
 function withoutOurs(all: Record<string, string>): Record<string, string> {
