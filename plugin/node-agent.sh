@@ -20,6 +20,7 @@
 #   TS_LOCKLESS  the lock of the legacy tables is not the node's: do not change them
 #   TS_HOST      where the node's own files are mounted, for journald and file
 # It speaks in lines on its standard output:
+#   @step TEXT         where it is in its story
 #   @fact KEY VALUE    @say TEXT    @ready    @n LINE (nft monitor)    @k LINE (kernel log)    @p LINE (tcpdump -xx of nflog)
 #   @lost TEXT         @begin KIND NAME / a line with a blank before it / @end      @removed TEXT    @left TEXT    @finished
 #   @fail TEXT         why it gives up
@@ -41,6 +42,7 @@ pids=""
 cleaned=""
 
 say() { printf '@%s\n' "$*"; }
+step() { say "step $*"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # ---- which iptables is which -----------------------------------------------------------------------------------------
@@ -74,43 +76,70 @@ raw_programs() {
 
 # ---- taking out ------------------------------------------------------------------------------------------------------
 
-# Removes exactly the raw rules that carry this run's tag, found by reading the chain back.
+# The raw rules of a program that carry a tag, read back: `CHAIN SPEC…`, one a line. -S puts quotes around the comment, which no
+# shell takes off again; our words need none.
+raw_rules() { # program tag
+  "$1" -w 5 -t raw -S 2>/dev/null | sed -n "/$2/s/^-A //p" | tr -d '"'
+}
+
+# Removes exactly the raw rules that carry this run's tag. By their words, never by their number: two that clean up at the same
+# time (we and the guard) would take somebody else's.
 remove_raw() {
   for command in $(raw_programs); do
-    for chain in PREROUTING OUTPUT; do
-      while number=$("$command" -w 5 -t raw -L "$chain" -n --line-numbers 2>/dev/null | awk -v tag="$tag" 'index($0, tag) {print $1; exit}'); [ -n "$number" ]; do
-        "$command" -w 5 -t raw -D "$chain" "$number" 2>/dev/null || break
-      done
-    done
+    raw_rules "$command" "$tag" >"$dir/tagged"
+    while read -r chain spec; do
+      # shellcheck disable=SC2086 # the words of a rule, read back
+      "$command" -w 5 -t raw -D "$chain" $spec 2>/dev/null
+    done <"$dir/tagged"
   done
 }
 
+# Before our reader lets the group go: the next run is to find the node's own setting. Where our reader was killed and another
+# run reads now, that one has noted our setting as the node's, and puts it back when it goes; then it is our turn.
 restore_nf_log() {
+  [ ! -e "$dir/restored" ] || return 0
+  looks=0
+  while [ -s "$dir/nf_log.2" ] && group_taken && ! reader_lives && [ $looks -lt 100 ]; do sleep 0.05; looks=$((looks + 1)); done
   for number in 2 10; do
     [ -s "$dir/nf_log.$number" ] || continue
     cat "$dir/nf_log.$number" >"$nf_log/$number" 2>/dev/null
+    [ "$(cat "$dir/nf_log.$number")" = "$(cat "$nf_log/$number")" ] || echo "net.netfilter.nf_log.$number" >>"$dir/unrestored"
   done
+  : >"$dir/restored"
 }
 
-# An iptables-nft that found no raw table made one for us; an empty one is ours to remove, and only then.
+reader_lives() { kill -0 "$(cat "$dir/reader" 2>/dev/null || echo none)" 2>/dev/null; }
+
+# An iptables-nft that finds no raw table makes one. Ours has a mark, so that the last of several runs knows that it is to go;
+# an empty one of somebody else stays.
+MADE='comment "made by kubectl-trace_svc"'
+
+is_bare() { # listing of a raw table
+  ! grep -qv -e '^table ' -e '^	comment ' -e '^	chain \(PREROUTING\|OUTPUT\) {$' -e '^		type filter hook ' -e '^	*}$' -e '^$' "$1"
+}
+
 remove_made_tables() {
-  [ -s "$dir/made" ] || return 0
-  while read -r family; do
-    case $family in ip) command=$(program nft 4) ;; *) command=$(program nft 6) ;; esac
-    "$command" -t raw -S 2>/dev/null | grep -q '^-[AN]' || nft delete table "$family" raw 2>/dev/null
-  done <"$dir/made"
+  have nft || return 0
+  for family in ip ip6; do
+    nft list table $family raw >"$dir/raw.$family" 2>/dev/null || continue
+    grep -q "$MADE" "$dir/raw.$family" || grep -qx $family "$dir/made" 2>/dev/null || continue
+    is_bare "$dir/raw.$family" && nft delete table $family raw 2>/dev/null
+  done
 }
 
 cleanup() {
   [ -z "$cleaned" ] || return 0
   cleaned=yes
-  trap '' INT TERM HUP
+  # Nobody may hear us any more.
+  trap '' INT TERM HUP PIPE
   exec 3>&- 2>/dev/null || true
+  step taking out
+  restore_nf_log
   # The table goes with the process that owns it.
   for pid in $pids; do kill "$pid" 2>/dev/null; done
   for pid in $pids; do wait "$pid" 2>/dev/null; done
   if [ -s "$dir/raw" ]; then remove_raw; remove_made_tables; fi
-  restore_nf_log
+  step looking back
   verify
   rm -rf "$dir"
 }
@@ -135,14 +164,12 @@ verify() {
       "$command" -w 5 -t raw -S 2>/dev/null | grep -q "$tag" && left="$left rule:$command"
     done
   fi
-  for number in 2 10; do
-    [ -s "$dir/nf_log.$number" ] && [ "$(cat "$dir/nf_log.$number")" != "$(cat "$nf_log/$number")" ] && left="$left sysctl:net.netfilter.nf_log.$number"
-  done
+  for name in $(cat "$dir/unrestored" 2>/dev/null); do left="$left sysctl:$name"; done
   if [ -n "$left" ]; then say "left$left"; return; fi
   [ ! -e "$dir/table" ] || say "removed nft table $table"
   count=$(grep -c . "$dir/raw" 2>/dev/null)
   [ "${count:-0}" = 0 ] || say "removed $count rules in the raw table"
-  [ ! -s "$dir/nf_log.2" ] || say "removed our setting of net.netfilter.nf_log: it is $(cat "$nf_log/2") again"
+  [ ! -s "$dir/nf_log.2" ] || say "removed our setting of net.netfilter.nf_log: it is $(cat "$dir/nf_log.2") again"
 }
 
 # Remembers a process of ours, for us and for the guard.
@@ -299,16 +326,38 @@ start_log() {
 
 start_nflog() {
   have tcpdump || { say "fail log source nflog needs tcpdump in the agent's image"; return 1; }
+  until take_turn; do :; done
+  [ -s "$dir/reader" ] || return 1
+  for number in 2 10; do [ ! -s "$dir/nf_log.$number" ] || echo nfnetlink_log >"$nf_log/$number"; done 2>/dev/null
+}
+
+# The kernel hands the lines of all legacy tables to group 0, and that to one reader alone: runs on one node take turns. To be
+# refused by libpcap would be no way to find out: it disturbs the one that reads.
+group_taken() { awk '$1 == 0 {found = 1} END {exit !found}' /proc/net/netfilter/nfnetlink_log 2>/dev/null; }
+
+# Its setting without a reader is another run's that begins or ends just now, or the node's own if it stays.
+turn_may_come() { group_taken || { [ $looks -lt 20 ] && [ "$(cat "$nf_log/2" 2>/dev/null)" = nfnetlink_log ]; }; }
+
+# Fails where another one was quicker, and it is to be tried again.
+take_turn() {
+  looks=0
+  while turn_may_come; do
+    [ $looks -lt 400 ] || { say "fail the node's packet log has another reader (a trace, or a logger such as ulogd, at netlink group 0); try again when it has ended, or another --node"; return 0; }
+    sleep 0.05; looks=$((looks + 1))
+  done
   # libpcap makes itself the logger of IPv4, for good; what there was is written down first.
   for number in 2 10; do [ ! -r "$nf_log/$number" ] || cat "$nf_log/$number" >"$dir/nf_log.$number"; done
   # As another user it could not be ended by us without the right to; a tcpdump built without -Z stays who it is.
-  start_tcpdump -Z root || start_tcpdump || { say "fail tcpdump: $(tr '\n' ' ' <"$dir/nflog.err")"; return 1; }
-  for number in 2 10; do [ ! -s "$dir/nf_log.$number" ] || echo nfnetlink_log >"$nf_log/$number"; done 2>/dev/null
+  start_tcpdump -Z root || grep -q 'group index' "$dir/nflog.err" || start_tcpdump || :
+  if reader_lives; then return 0; fi
+  rm -f "$dir/nf_log.2" "$dir/nf_log.10" "$dir/reader"
+  ! grep -q 'group index' "$dir/nflog.err" || return 1
+  say "fail tcpdump: $(tr '\n' ' ' <"$dir/nflog.err")"
 }
 
 start_tcpdump() {
   ( bounded; exec tcpdump "$@" -l -U -n -xx -tt -B 8192 -i nflog:0 >"$dir/nflog.out" 2>"$dir/nflog.err" ) &
-  log_pid=$!; own $log_pid
+  log_pid=$!; own $log_pid; echo $log_pid >"$dir/reader"
   until grep -q listening "$dir/nflog.err" 2>/dev/null; do
     kill -0 "$log_pid" 2>/dev/null || return 1
     waited || return 1
@@ -371,16 +420,29 @@ why_no_rule() { # program
 start_raw() {
   now=$(date +%s)
   stop=$(date -u -d "@$((now + TS_DEADLINE))" +%Y-%m-%dT%H:%M:%S) || { say "fail date cannot say when the deadline is"; return 1; }
-  for family in ip ip6; do
-    [ "$flavour" = legacy ] || nft list table $family raw >/dev/null 2>&1 || echo $family >>"$dir/made"
-  done
   printf '%s\n' "$TS_RAW" | sed "s/@STOP@/$stop/" >"$dir/raw"
+  for family in $(sed -n 's/^\([46]\) .*/ip\1/p' "$dir/raw" | sort -u); do
+    [ "$flavour" = legacy ] || mark_made "${family%4}"
+  done
+  if [ "$flavour" = legacy ] && ! legacy_tables 4 | grep -qx raw; then
+    say "say This node had no legacy raw table. Now it has an empty one, which the kernel keeps until the node starts again or iptable_raw is unloaded."
+  fi
   while read -r family chain spec; do
     [ -n "$family" ] || continue
     command=$(program "$flavour" "$family")
     # shellcheck disable=SC2086 # the words of a rule, made by us
     "$command" -w 5 -t raw -I "$chain" $spec 2>"$dir/err" || { say "fail $(why_no_rule "$command")"; return 1; }
   done <"$dir/raw"
+}
+
+mark_made() { # ip|ip6
+  if nft list table "$1" raw >"$dir/err" 2>&1; then
+    ! grep -q "$MADE" "$dir/err" || echo "$1" >>"$dir/made"
+    return
+  fi
+  echo "$1" >>"$dir/made"
+  # A kernel that knows no comments: then it is known to this run alone.
+  nft "add table $1 raw { $MADE ; }" 2>/dev/null
 }
 
 # ---- evidence --------------------------------------------------------------------------------------------------------
@@ -521,6 +583,7 @@ drain() {
     before=$now; looks=$((looks + 1))
   done
   if [ "$TS_LOG" = nflog ]; then
+    restore_nf_log
     kill -INT "$log_pid" 2>/dev/null; wait "$log_pid" 2>/dev/null
     sed -n 's/^\([1-9][0-9]*\) packets dropped by kernel.*/@lost tcpdump: \1 packets dropped by the kernel/p' "$dir/nflog.err"
   fi
@@ -543,22 +606,31 @@ trace() {
   trap 'exit 143' TERM
   trap 'exit 130' INT
   trap 'exit 129' HUP
+  trap 'exit 141' PIPE
   guard
+  step guard set
   facts
   ! have conntrack || conntrack_losses >"$dir/losses"
+  step facts known
   choose_method || exit 1
   choose_log
   say "fact log $TS_LOG"
+  step method chosen
   start_log || exit 1
+  step log open
   # The mark that has a packet traced is one for both kinds of tables: where legacy rules set it, nft's speak as well.
   if [ -n "$nft_works" ]; then start_nft || exit 1; fi
+  step nft started
   if [ "$TS_METHOD" = raw ]; then start_raw || exit 1; fi
+  step rules in
   say ready
   line=""
   read -r line || line=""
   # The end of our input, or another word, means that nobody waits for the evidence.
   [ "$line" = "done" ] || exit 0
+  step draining
   drain
+  step gathering
   evidence
   say finished
   exit 0
@@ -568,7 +640,7 @@ trace() {
 guard_container() {
   trap 'kill $nap 2>/dev/null; clean_up_after; exit 0' TERM INT
   # Process numbers of a container that was killed mean nothing here.
-  [ ! -e "$dir/pids" ] || : >"$dir/pids"
+  [ ! -e "$dir/pids" ] || { : >"$dir/pids"; rm -f "$dir/reader"; }
   clean_up_after
   say ready
   sleep "$TS_DEADLINE" & nap=$!; wait $nap
@@ -595,17 +667,19 @@ sweep() {
   dir="${TMPDIR:-/tmp}/trace-svc-sweep"; mkdir -p "$dir"
   now=$(date -u +%Y-%m-%dT%H:%M:%S)
   for command in $(raw_programs); do
-    "$command" -w 5 -t raw -S 2>/dev/null | while read -r word chain spec; do
-      run=$(printf '%s\n' "$spec" | sed -n 's/.*--comment "*trace-svc:\([a-z0-9]*\).*/\1/p')
+    raw_rules "$command" trace-svc: | while read -r chain spec; do
+      run=$(printf '%s\n' "$spec" | sed -n 's/.*--comment trace-svc:\([a-z0-9]*\).*/\1/p')
       stop=$(printf '%s\n' "$spec" | sed -n 's/.*--datestop \([^ ]*\).*/\1/p')
-      [ "$word" = -A ] && [ -n "$run" ] || continue
+      [ -n "$run" ] || continue
       if [ "$run" = "$TS_RUN" ] || { [ "$TS_RUN" = all ] && [ "$(printf '%s\n%s\n' "$stop" "$now" | sort | head -n 1)" = "$stop" ]; }; then
         # shellcheck disable=SC2086 # the words of a rule, read back
-        if "$command" -w 5 -t raw -D "$chain" $spec 2>/dev/null; then say "removed $command raw $chain: a rule of run $run"; else say "left rule:$command:$chain:$run"; fi
+        if "$command" -w 5 -t raw -D "$chain" $spec 2>/dev/null; then say "removed $command raw $chain: a rule of run $run"
+        elif raw_rules "$command" "trace-svc:$run" | grep -qxF -e "$chain $spec"; then say "left rule:$command:$chain:$run"; fi
       else say "say $command raw $chain: a rule of run $run is within its time and stays"
       fi
     done
   done
+  remove_made_tables
   if have nft; then
     nft_tables | while read -r family name; do
       case $name in trace_svc_*) ;; *) continue ;; esac

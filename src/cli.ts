@@ -55,7 +55,7 @@ function createHandlers(signal: AbortSignal, ended: (code: number) => void): Han
       const request = parseLive(words, flags, process.env);
       const { runLive } = await import('./run-live.ts');
       const deps = await createDeps(request.colour, signal, request.quiet, request.verbose);
-      ended(await runLive(request, await createLiveDeps(request.kube, deps)));
+      ended(await runLive(request, await createLiveDeps(request.kube, deps, request.verbose)));
     },
     async explain(files, flags) {
       const request = parseExplain(files, flags);
@@ -86,7 +86,7 @@ function createHandlers(signal: AbortSignal, ended: (code: number) => void): Han
     async cleanup(flags) {
       const { parseCleanup } = await import('./request-live.ts');
       const request = parseCleanup(flags, process.env);
-      await removeLabs();
+      await removeLabs(request.run);
       if (!hasKubeconfig(request.kube)) return ended(EXIT.answered);
       const { runCleanup } = await import('./run-cleanup.ts');
       const deps = await createLiveDeps(request.kube, await createDeps('auto', signal, request.quiet));
@@ -119,14 +119,20 @@ async function complete(words: string[]): Promise<number> {
   return EXIT.answered;
 }
 
-async function createLiveDeps(kube: KubeRequest, deps: Deps): Promise<LiveDeps & { newRunId(): string }> {
-  const [{ openCluster }, { newRunId }, { default: agentScript }] = await Promise.all([
+async function createLiveDeps(
+  kube: KubeRequest,
+  deps: Deps,
+  verbose = false,
+): Promise<LiveDeps & { newRunId(): string }> {
+  const [{ openCluster }, { notedCluster }, { newRunId }, { default: agentScript }] = await Promise.all([
     import('./live/cluster.ts'),
+    import('./live/noted.ts'),
     import('./live/run-id.ts'),
     import('../plugin/node-agent.sh'),
   ]);
   const interactive = process.stdin.isTTY === true;
-  const cluster = openCluster(kube, kube.requestTimeoutMs, { env: process.env, interactive });
+  const opened = openCluster(kube, kube.requestTimeoutMs, { env: process.env, interactive });
+  const cluster = verbose ? notedCluster(opened, timed) : opened;
   return { ...deps, cluster, run: newRunId(), newRunId, agentScript, ask };
 }
 
@@ -190,13 +196,13 @@ function hasKubeconfig(kube: KubeRequest): boolean {
   return named || existsSync(join(HOME ?? '', '.kube', 'config'));
 }
 
-async function removeLabs(): Promise<void> {
+async function removeLabs(run: string | undefined): Promise<void> {
   if (process.platform !== 'linux') return;
   const { findLabs } = await import('./lab/strays.ts');
-  const labs = findLabs();
-  for (const { pid, run } of labs) {
-    process.kill(pid, 'SIGKILL');
-    process.stdout.write(`removed lab ${run}\n`);
+  const labs = findLabs(run);
+  for (const lab of labs) {
+    process.kill(lab.pid, 'SIGKILL');
+    process.stdout.write(`removed lab ${lab.run}\n`);
   }
   if (labs.length === 0) process.stdout.write('nothing of ours is left on this machine\n');
 }
@@ -216,19 +222,20 @@ async function createOut(quiet: boolean, verbose: boolean): Promise<Out> {
   const result = (text: string) => void process.stdout.write(text);
   if (quiet) return { result, say() {}, step() {} };
   if (verbose || !process.stderr.isTTY || !process.stderr.columns || process.env.TERM === 'dumb') {
-    return { result, say, step: verbose ? timed() : say };
+    return { result, say, step: verbose ? timed : say };
   }
   return createSpinner(result);
 }
 
+const began = performance.now();
+
+/** A line with the seconds since the program began. */
+function timed(text: string): void {
+  say(`${((performance.now() - began) / 1000).toFixed(2)} s  ${text}`);
+}
+
 /** Whatever is said next, the spinner is gone by then. */
 let endProgress = () => {};
-
-/** Lines with the seconds since then. */
-function timed(): (text: string) => void {
-  const began = performance.now();
-  return text => say(`${((performance.now() - began) / 1000).toFixed(2)} s  ${text}`);
-}
 
 async function createSpinner(result: (text: string) => void): Promise<Out> {
   const { default: ora } = await import('ora');

@@ -115,9 +115,10 @@ function addLiveOptions(program: Command): void {
     )
     .option('--image <IMAGE>', "the probe's image; $KUBECTL_TRACE_SVC_IMAGE")
     .option('--start-timeout <SECONDS>', 'the longest a pod may take to start (default 30)')
+    .option('--deadline <SECONDS>', 'when the node removes everything by itself (default 60, more for many probes)')
     .option('--dry-run', 'print every manifest and command instead of running them')
     .option('--interactive', 'ask before anything is changed')
-    .option('-v, --verbose', 'say what is done, and how long it took');
+    .option('-v, --verbose', 'say every step, request and command, and when it was');
   addAgentOptions(program);
 }
 

@@ -1,5 +1,7 @@
 /** The world behind narrow doors. Each comment is the contract; live/ and lab/ keep it, and fakes are held to it by the same tests. */
 
+import type { StepText } from './steps.ts';
+
 /** Files of the workstation. */
 export interface Files {
   /**
@@ -22,7 +24,7 @@ export interface Out {
   /** One line of progress, warning or advice. */
   say(text: string): void;
   /** What is being done now; on a terminal it gives way to the next. */
-  step(text: string): void;
+  step(text: StepText): void;
 }
 
 /** A finished command. */

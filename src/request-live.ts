@@ -51,6 +51,8 @@ export interface LiveRequest extends OutputRequest, AgentRequest, TargetRequest 
   /** Milliseconds a pod may take to start. */
   startTimeoutMs: number;
   count: number;
+  /** Seconds after which nothing of the run may be active; left out: as long as its probes can take. */
+  deadline?: number;
   family?: IpFamily;
   via: Via;
   path: string;
@@ -82,6 +84,7 @@ export interface LiveFlags extends AgentFlags {
   timeout?: string;
   startTimeout?: string;
   count?: string;
+  deadline?: string;
   ipFamily?: string;
   via?: string;
   path?: string;
@@ -119,6 +122,7 @@ export function parseLive(words: string[], flags: LiveFlags, env: Env): LiveRequ
     interactive: flags.interactive ?? false,
     verbose: flags.verbose ?? false,
   };
+  if (flags.deadline !== undefined) request.deadline = parseDeadline(flags.deadline);
   if (flags.ipFamily !== undefined) request.family = parseFamily(flags.ipFamily);
   if (flags.scheme !== undefined) request.scheme = oneOf('--scheme', flags.scheme, ['http', 'https'] as const);
   if (flags.expect !== undefined) request.expect = oneOf('--expect', flags.expect, EXPECTATIONS);
@@ -206,6 +210,13 @@ function positive(flag: string, text: string, most: number): number {
   const number = /^\d+s?$/.test(text) ? Number.parseInt(text, 10) : 0;
   if (number >= 1 && number <= most) return number;
   throw usage(`${flag} ${quote(text)} is not a number from 1 to ${most}`, `For example ${flag} 3`);
+}
+
+/** Less than the first number is over before the agent is ready. */
+function parseDeadline(text: string): number {
+  const seconds = positive('--deadline', text, 3600);
+  if (seconds >= 5) return seconds;
+  throw usage(`--deadline ${quote(text)} is too short for a trace`, 'Give it 5 seconds or more.');
 }
 
 function parseFamily(text: string): IpFamily {

@@ -6,6 +6,7 @@ import { familyOf } from './ip.ts';
 import type { Report } from './model.ts';
 import { KUBE_PROXY } from './plan/agent.ts';
 import { curlProbe, type ProbePlan, pingProbe, speaksTls, udpProbe } from './plan/probes.ts';
+import { RAW_STAYS } from './plan/rules.ts';
 import { isOfFamily, resolveTarget, type Target } from './plan/target.ts';
 import type { Cluster } from './ports.ts';
 import type { LiveRequest } from './request-live.ts';
@@ -109,8 +110,8 @@ function agentHome({ security }: Lookup, home: string): string {
 }
 
 /** The deadline: nothing of a run may be active after it. */
-function secondsFor({ count, timeout }: LiveRequest): number {
-  return Math.max(60, 30 + count * (timeout + 1));
+function secondsFor({ count, timeout, deadline }: LiveRequest): number {
+  return deadline ?? Math.max(60, 30 + count * (timeout + 1));
 }
 
 function announcement(request: LiveRequest, { target, node, namespace, agentNamespace, seconds }: Plan): string {
@@ -119,7 +120,8 @@ function announcement(request: LiveRequest, { target, node, namespace, agentName
   const from = request.from === undefined ? `a probe pod in ${namespace}` : `pod ${namespace}/${request.from}`;
   return (
     `tracing ${service.namespace}/${service.name} at ${address ?? 'a node port'}:${port} from ${from} on ${where}: trace rules for that ` +
-    `pod's address and an agent pod in ${agentNamespace}, for ${seconds} s at most, removed at the end`
+    `pod's address and an agent pod in ${agentNamespace}, for ${seconds} s at most, removed at the end` +
+    (request.method === 'raw' ? `. ${RAW_STAYS}` : '')
   );
 }
 
@@ -165,7 +167,7 @@ async function traceOn(
   undo: Undo,
   deps: LiveDeps,
 ): Promise<void> {
-  deps.out.step(`starting the probe and the node agent${plan.node === undefined ? '' : ` on ${plan.node}`}`);
+  deps.out.step(`starting the probe and the node agent on ${plan.node ?? 'a node'}`);
   const site = await openSite(deps.cluster, order, undo, deps.signal);
   capture.source = { namespace: plan.namespace, pod: site.podName, ips: site.podIps, node: site.nodeName };
   capture.node = { ...capture.node, name: site.nodeName };

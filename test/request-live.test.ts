@@ -232,6 +232,8 @@ describe('flags', () => {
     [{ count: '101' }, /--count "101" is not a number from 1 to 100/, /--count 3/],
     [{ count: '-1' }, /from 1 to 100/, /--count 3/],
     [{ startTimeout: '601' }, /--start-timeout "601" is not a number from 1 to 600/, /--start-timeout/],
+    [{ deadline: '4' }, /--deadline "4" is too short for a trace/, /5 seconds or more/],
+    [{ deadline: '3601' }, /--deadline "3601" is not a number from 1 to 3600/, /--deadline/],
     [{ ipFamily: 'IPv5' }, /--ip-family "IPv5" is not known/, /IPv4 or IPv6/],
     [{ via: 'dns' }, /--via "dns" is not known/, /cluster-ip, external-ip, load-balancer, node-port/],
     [{ scheme: 'ftp' }, /--scheme "ftp" is not known/, /http, https/],

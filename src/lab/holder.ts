@@ -21,6 +21,8 @@ export interface Holder {
 export const LAB_MARK = 'trace-svc-lab';
 /** A lab that is kept ends by itself after a day. */
 const KEPT_SECONDS = 86_400;
+/** What a kept lab's first process does, by which it is told from one that goes with its maker. */
+export const KEEPS = `exec sleep ${KEPT_SECONDS}`;
 
 /**
  * @param root false: as root of a user namespace of our own
@@ -38,7 +40,7 @@ export async function startHolder(run: string, root: boolean, keep: boolean): Pr
     ...(root ? [] : ['--user', '--map-root-user']),
   ];
   // Held by our end of the pipe: when we are gone, by whatever end, `read` returns.
-  const hold = keep ? `exec sleep ${KEPT_SECONDS}` : 'read -r _';
+  const hold = keep ? KEEPS : 'read -r _';
   const inside = `mount -t tmpfs -o mode=755 tmpfs /run && mkdir -p /run/netns && echo ready && ${hold}`;
   const child = spawn('unshare', [...flags, 'sh', '-c', inside, `${LAB_MARK}-${run}`], {
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -67,6 +67,7 @@ const WORDS: Record<string, (output: AgentOutput, rest: string) => void> = {
     output.sections.push({ kind, name, lines: [] });
   },
   end() {},
+  step() {},
   finished(output) {
     output.ended = true;
   },

@@ -90,6 +90,10 @@ const CHAINS = [
 /** The rule's part that the node fills in: the date of its deadline by its own clock. */
 const STOP = '@STOP@';
 
+/** What method raw cannot take back (docs/safety.md): to be said before it is done. */
+export const RAW_STAYS =
+  'On a node of legacy iptables without a raw table, method raw leaves an empty one: the kernel keeps it.';
+
 /** Raw rules as `FAMILY CHAIN SPEC…`, one a line, for node-agent.sh: which iptables they are given to, it finds out. */
 export function rawRules(scope: TraceScope): string[] {
   const guard = `-m time --datestop ${STOP} -m limit --limit ${RATE}/second --limit-burst ${BURST} -m comment --comment trace-svc:${scope.run} -j TRACE`;

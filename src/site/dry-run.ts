@@ -2,6 +2,7 @@
 import type { TraceOrder } from '../collect.ts';
 import { agentEnvironment } from '../plan/agent.ts';
 import { AGENT_COMMAND, agentPod, ephemeralContainer, type Manifest, probePod } from '../plan/pods.ts';
+import { RAW_STAYS } from '../plan/rules.ts';
 import type { Target } from '../plan/target.ts';
 import { stringifyYaml } from '../yaml.ts';
 import type { OpenOrder } from './open.ts';
@@ -42,6 +43,7 @@ function commandsText(trace: TraceOrder): string {
       .map(group => `  ${group.map(({ argv }) => argv.map(quoted).join(' ')).join('  &  ')}`)
       .map(line => line.replaceAll('\n', '\n  ')),
     'then both pods are deleted.',
+    ...(trace.method === 'raw' ? [RAW_STAYS] : []),
   ];
   return `---\n${lines
     .join('\n')

@@ -70,6 +70,7 @@ export async function openSite(cluster: Cluster, order: OpenOrder, undo: Undo, s
 }
 
 const SWEEP_MS = 10_000;
+const POLL_MS = 200;
 
 /** The agent ended without a word: another look, by its container or, where that is gone, by a new pod. It is said how it ended. */
 async function sweep(cluster: Cluster, order: OpenOrder, node: string, line: (text: string) => void): Promise<void> {
@@ -78,12 +79,7 @@ async function sweep(cluster: Cluster, order: OpenOrder, node: string, line: (te
     said.push(text);
     line(text);
   };
-  try {
-    const env = { TS_ROLE: 'sweep', TS_RUN: order.run };
-    await cluster.shell(agentRef(order)).start(AGENT_COMMAND, hear, { env, timeoutMs: SWEEP_MS }).done;
-  } catch {
-    if (await isAgentGone(cluster, order)) await sweepAnew(cluster, order, node, hear).catch(() => {});
-  }
+  if ((await sweepInAgent(cluster, order, hear)) === false) await sweepAnew(cluster, order, node, hear).catch(() => {});
   if (said.some(text => /^@(removed|left) /.test(text))) return;
   line(
     said.includes('@finished')
@@ -92,11 +88,42 @@ async function sweep(cluster: Cluster, order: OpenOrder, node: string, line: (te
   );
 }
 
-async function isAgentGone(cluster: Cluster, order: OpenOrder): Promise<boolean> {
-  return podState(cluster, agentRef(order), AbortSignal.timeout(SWEEP_MS)).then(
-    state => state.deleted || !state.running,
-    isGone,
-  );
+const MOST_TRIES = 3;
+
+/**
+ * A container that was killed is started again, and then removes what it left before it can be asked. One that runs and cannot be
+ * asked is not asked for ever.
+ * @returns true where it answered, false where it will not come back, undefined where nobody can tell
+ */
+async function sweepInAgent(
+  cluster: Cluster,
+  order: OpenOrder,
+  hear: (text: string) => void,
+): Promise<boolean | undefined> {
+  const env = { TS_ROLE: 'sweep', TS_RUN: order.run };
+  const signal = AbortSignal.timeout(SWEEP_MS);
+  for (let tries = 0; tries < MOST_TRIES && !signal.aborted; ) {
+    try {
+      await cluster.shell(agentRef(order)).start(AGENT_COMMAND, hear, { env, timeoutMs: SWEEP_MS }).done;
+      return true;
+    } catch {
+      const state = await agentState(cluster, order);
+      if (state === 'gone') return false;
+      if (state !== 'starting') tries++;
+    }
+    await pause(POLL_MS, signal).catch(() => {});
+  }
+  return signal.aborted ? false : undefined;
+}
+
+async function agentState(cluster: Cluster, order: OpenOrder): Promise<'gone' | 'starting' | 'there'> {
+  try {
+    const { deleted, phase, running } = await podState(cluster, agentRef(order), AbortSignal.timeout(SWEEP_MS));
+    if (deleted || phase === 'Succeeded' || phase === 'Failed') return 'gone';
+    return running ? 'there' : 'starting';
+  } catch (error) {
+    return isGone(error) ? 'gone' : 'there';
+  }
 }
 
 async function sweepAnew(

@@ -99,8 +99,32 @@ export async function createPod(cluster: Cluster, manifest: Manifest, signal: Ab
   try {
     await cluster.send('POST', paths.pods(namespace), { body: manifest });
   } catch (error) {
+    if (error instanceof ApiError && error.status === 0) await lateCreation(cluster, namespace, name);
     throw error instanceof ApiError ? refusalOf(error, name, namespace) : error;
   }
+}
+
+const LATE_MS = 2000;
+
+/**
+ * A request that was not answered may still make the pod, after a first look (or a deletion) has not found it. So it is looked
+ * for a while, and whoever deletes it finds it. Where the server does not answer at all, nobody can know.
+ */
+async function lateCreation(cluster: Cluster, namespace: string, name: string): Promise<void> {
+  const signal = AbortSignal.timeout(LATE_MS);
+  try {
+    for (;;) {
+      const found = await cluster.send('GET', paths.pod(namespace, name), { signal }).catch(unlessGone);
+      if (found !== undefined) return;
+      await pause(POLL_MS, signal);
+    }
+  } catch {
+    // The time is over, or nobody answers.
+  }
+}
+
+function unlessGone(error: unknown): undefined {
+  if (!isGone(error)) throw error;
 }
 
 const REMEDIES: [RegExp, string][] = [

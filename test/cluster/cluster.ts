@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
-const STATE = '/var/tmp/trace-svc-cluster';
+export const STATE = '/var/tmp/trace-svc-cluster';
 const ADMIN = `${STATE}/admin.conf`;
 
 export const OBJECTS = `${HERE}objects.yaml`;
@@ -220,29 +220,20 @@ export const nftIptables = (node: Node): Promise<string> =>
 
 export const ruleset = (node: Node): Promise<string> => inNode(node, ['nft', 'list', 'ruleset']);
 
-const NODE_SYSCTLS = [
-  'net/ipv4/ip_forward',
-  'net/ipv6/conf/all/forwarding',
-  'net/ipv4/conf/all/route_localnet',
-  'net/ipv4/conf/all/rp_filter',
-  'net/bridge/bridge-nf-call-iptables',
-  'net/bridge/bridge-nf-call-ip6tables',
-  'net/netfilter/nf_log/2',
-  'net/netfilter/nf_log/10',
-  'net/netfilter/nf_conntrack_acct',
-  'net/netfilter/nf_conntrack_tcp_be_liberal',
-];
+/** Every sysctl of the node's network, and the console's level; which modules are there, and who logs packets. */
+const SETTINGS = `grep -rs . /proc/sys/net /proc/sys/kernel/printk | grep -v '/veth[0-9a-f]*/\\|nf_conntrack_count:' | sort
+cut -d' ' -f1 /proc/modules 2>/dev/null | sort
+cat /proc/net/ip_tables_names /proc/net/ip6_tables_names /proc/net/netfilter/nf_log /proc/net/netfilter/nfnetlink_log 2>/dev/null`;
 
 /** What tracing must leave as it was, as one value that two moments can be compared by. */
 export async function fingerprint(node: Node): Promise<Record<string, string>> {
-  const read = NODE_SYSCTLS.map(name => `echo ${name} $(cat /proc/sys/${name} 2>&1)`).join('; ');
-  const [legacy, iptables, nft, sysctls] = await Promise.all([
+  const [legacy, iptables, nft, settings] = await Promise.all([
     legacyTables(node),
     nftIptables(node),
     ruleset(node),
-    inNode(node, ['sh', '-c', read]),
+    inNode(node, ['sh', '-c', SETTINGS]),
   ]);
-  return { legacy: settled(legacy), iptables: settled(iptables), nft: settled(nft), sysctls };
+  return { legacy: settled(legacy), iptables: settled(iptables), nft: settled(nft), settings };
 }
 
 /** Without counters and dates, and without what packets put into sets: affinity, and other elements that expire. */

@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FindingKind } from '../../src/model.ts';
 import { parseConntrack } from '../../src/parse/conntrack.ts';
-import { type Ended, type Interruption, type LiveRun, runLive, runPlugin } from '../support/live.ts';
+import { type Ended, type Interruption, type LiveRun, runCleanup, runLive, runPlugin } from '../support/live.ts';
 import { schemaErrors } from '../support/schema.ts';
 import {
   applyObjects,
@@ -255,7 +255,7 @@ describe('doctor and cleanup', () => {
   });
 
   it('cleanup finds nothing, and leaves nothing of its own', async () => {
-    const ended = await runPlugin(['cleanup'], kubeconfig());
+    const ended = await runCleanup([], kubeconfig());
     expect(ended.stdout).toMatch(/nothing of ours is left on \S+, \S+\n$/);
     expect(ended.code).toBe(0);
     expect(await ourPods()).toEqual([]);

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
-import { type Ended, type Interruption, runPlugin } from '../support/live.ts';
+import { type Ended, type Interruption, runCleanup, runPlugin } from '../support/live.ts';
 import { openRoad, type Road } from '../support/tcp-proxy.ts';
 import {
   applyObjects,
@@ -464,7 +464,7 @@ describe.runIf(OURS)('the API server', () => {
     expect(refusal(ended)).toMatch(/kubectl trace-svc cleanup/);
     expect(ended.code).toBe(5);
     const [, id = ''] = /pod shop\/trace-svc-(\w+)/.exec(ended.stderr) ?? [];
-    const cleaned = await trace(`cleanup -n ${NAMESPACE} --run ${id}`);
+    const cleaned = await runCleanup(['-n', NAMESPACE, '--run', id], kubeconfig());
     expect(`${cleaned.code} ${cleaned.stdout}`).toMatch(/^0 [\s\S]*removed pod/);
     await poll('the pods are gone', async () => ((await ourPods()).length === 0 ? true : undefined));
   });

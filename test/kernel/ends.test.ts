@@ -70,6 +70,22 @@ describe('a kept lab', () => {
   });
 });
 
+describe('cleanup', () => {
+  it('leaves a lab alone that is at work, and kept ones where another run is named', async () => {
+    const kept = await startPlugin(['lab', 'no-endpoints', '--mode', 'nft', '--keep']).done;
+    expect(kept.stdout).toContain('Look around');
+    const named = await startPlugin(['cleanup', '--run', 'nobodys1']).done;
+    expect(named.stdout).not.toMatch(/removed lab/);
+    const atWork = startPlugin(['lab', 'no-endpoints', '--mode', 'nft']);
+    await atWork.until('tracing');
+    const all = await startPlugin(['cleanup']).done;
+    expect(all.stdout.match(/^removed lab/gm)).toHaveLength(1);
+    expect((await atWork.done).code).toBe(3);
+    await untilGone();
+    expect(fingerprint()).toEqual(before);
+  });
+});
+
 describe('without root', () => {
   it.runIf(process.getuid?.() === 0)('runs in a user namespace', async () => {
     // Whoever we become must be able to read the program, wherever this checkout lies.

@@ -158,3 +158,77 @@ describe('a raw rule that the kernel does not take', () => {
     expect(run(`nft_works=${works}; why_no_rule ipt`, ['why_no_rule'], { err: `${error}\n` })).toEqual([said]),
   );
 });
+
+/** An iptables that knows one raw table, in `$dir/table`, and writes down what it is told to delete. */
+const IPTABLES = `#!/bin/sh
+dir=$(dirname "$0")
+case " $* " in
+*" -S "*) cat "$dir/table" ;;
+*" -D "*) shift 4; echo "$*" >>"$dir/deleted" ;;
+esac
+`;
+const RAW = `-P PREROUTING ACCEPT
+-A PREROUTING -s 10.0.0.1/32 -p tcp -m comment --comment "trace-svc:aaaa1111" -j TRACE
+-A PREROUTING -m comment --comment "somebody else's" -j NOTRACK
+-A OUTPUT -d 10.0.0.1/32 -m comment --comment "trace-svc:aaaa1111" -j TRACE
+-A OUTPUT -d 10.0.0.2/32 -m comment --comment "trace-svc:bbbb2222" -j TRACE
+`;
+
+describe('the raw rules of a run', () => {
+  const files = { iptables: IPTABLES, table: RAW };
+  const prepare = 'chmod +x "$dir/iptables"; raw_programs() { echo "$dir/iptables"; }; tag=trace-svc:aaaa1111';
+
+  test('are those with its tag, in words a shell may take apart', () => {
+    expect(run(`${prepare}; raw_rules "$dir/iptables" "$tag"`, ['raw_rules'], files)).toEqual([
+      'PREROUTING -s 10.0.0.1/32 -p tcp -m comment --comment trace-svc:aaaa1111 -j TRACE',
+      'OUTPUT -d 10.0.0.1/32 -m comment --comment trace-svc:aaaa1111 -j TRACE',
+    ]);
+  });
+  test("are taken out by those words, so that two who clean up cannot take somebody else's", () => {
+    expect(run(`${prepare}; remove_raw; cat "$dir/deleted"`, ['raw_rules', 'remove_raw'], files)).toEqual([
+      '-D PREROUTING -s 10.0.0.1/32 -p tcp -m comment --comment trace-svc:aaaa1111 -j TRACE',
+      '-D OUTPUT -d 10.0.0.1/32 -m comment --comment trace-svc:aaaa1111 -j TRACE',
+    ]);
+  });
+});
+
+describe('a raw table', () => {
+  const BARE = `table ip raw {
+\tcomment "made by kubectl-trace_svc"
+\tchain PREROUTING {
+\t\ttype filter hook prerouting priority raw; policy accept;
+\t}
+
+\tchain OUTPUT {
+\t\ttype filter hook output priority raw; policy accept;
+\t}
+}
+`;
+  test.each([
+    ['with its two chains alone is bare', BARE, 'bare'],
+    ['with a rule is not', BARE.replace('accept;\n', 'accept;\n\t\tcounter\n'), 'kept'],
+    ['with a chain of somebody is not', BARE.replace('chain OUTPUT', 'chain cali-raw'), 'kept'],
+    ['with a set is not', BARE.replace('\tchain OUTPUT', '\tset s {\n\t\ttype ipv4_addr\n\t}\n\tchain OUTPUT'), 'kept'],
+  ])('%s', (_, listing, want) => {
+    expect(run('if is_bare "$dir/listing"; then echo bare; else echo kept; fi', ['is_bare'], { listing })).toEqual([
+      want,
+    ]);
+  });
+});
+
+/** /proc/net/netfilter/nfnetlink_log: group, port id, queued, mode, range, timeout, uses. */
+describe('the turn at the packet log', () => {
+  const TAKEN = '    0     49     0 2 65531    100  1\n';
+  const command = 'if turn_may_come; then echo wait; else echo go; fi';
+  const parts = ['group_taken', 'turn_may_come'];
+  test.each([
+    ['a reader of group 0', TAKEN, 'nfnetlink_log', 0, 'wait'],
+    ['a reader of another group', TAKEN.replace('0', '5'), 'nf_log_ipv4', 0, 'go'],
+    ['nobody', '', 'NONE', 0, 'go'],
+    ['nobody yet, but the logger is set', '', 'nfnetlink_log', 0, 'wait'],
+    ['nobody, and the logger stays set: that is how the node is', '', 'nfnetlink_log', 20, 'go'],
+  ])('%s', (_, readers, logger, looks, want) => {
+    const script = `nf_log=$dir; looks=${looks}; awk() { command awk "$1" "$dir/readers"; }; ${command}`;
+    expect(run(script, parts, { readers, 2: logger })).toEqual([want]);
+  });
+});

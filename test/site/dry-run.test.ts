@@ -82,6 +82,16 @@ describe('the pods', () => {
   });
 });
 
+describe('what cannot be taken back', () => {
+  test.each([
+    ['raw', true],
+    ['nft', false],
+    ['auto', false],
+  ] as const)('is told of method %s: %s', (method, told) => {
+    expect(/leaves an empty one/.test(describeRun(open(), target, { ...trace(), method }))).toBe(told);
+  });
+});
+
 describe('the commands', () => {
   test('of the agent, word by word', () => {
     const { agent } = commandsOf(describeRun(open(), target, trace()));

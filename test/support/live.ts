@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { Capture } from '../../src/capture.ts';
 import type { Report } from '../../src/model.ts';
 
-const PLUGIN = fileURLToPath(new URL('../../plugin/kubectl-trace_svc', import.meta.url));
+export const PLUGIN = fileURLToPath(new URL('../../plugin/kubectl-trace_svc', import.meta.url));
 
 export interface Ended {
   code: number | null;
@@ -27,10 +27,12 @@ export function runPlugin(
   kubeconfig: string,
   interruption?: Interruption,
   more: Record<string, string> = {},
+  before: string[] = [],
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, KUBECONFIG: kubeconfig, ...more };
-    const child = spawn(process.execPath, [PLUGIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const [command = '', ...words] = [...before, process.execPath, PLUGIN, ...args];
+    const child = spawn(command, words, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     let stdout = '';
     let stderr = '';
     let acted: unknown;
@@ -46,6 +48,12 @@ export function runPlugin(
     child.once('error', reject);
     child.once('close', code => Promise.resolve(acted).then(() => resolve({ code, stdout, stderr }), reject));
   });
+}
+
+/** `cleanup`, with its own view of this machine's processes: labs that others keep here are none of ours. */
+export function runCleanup(args: string[], kubeconfig: string): Promise<Ended> {
+  const apart = process.getuid?.() === 0 ? ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'] : [];
+  return runPlugin(['cleanup', ...args], kubeconfig, undefined, {}, apart);
 }
 
 export interface LiveRun extends Ended {
