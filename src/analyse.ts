@@ -86,7 +86,7 @@ export function createAnalysis(capture: Capture): Analysis {
       const reconstruction = analysis.reconstruct();
       const completeness = completenessOf(reconstruction, seen, store.notKept, capture, names, context.book);
       const explanation = explain(reconstruction, readProbes(capture), completeness, context);
-      return reportOf(capture, explanation, completeness, names);
+      return reportOf(capture, explanation, names);
     },
   };
   return analysis;

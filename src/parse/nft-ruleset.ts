@@ -30,9 +30,13 @@ class Lines {
   }
   /** The line and those after it, until every brace it opened is closed again. */
   whole(line: string): string {
-    let all = line;
-    while (openBraces(all) > 0 && this.at < this.lines.length) all += ` ${this.lines[this.at++]?.trim()}`;
-    return all;
+    const all = [line];
+    for (let open = openBraces(line); open > 0 && this.at < this.lines.length; ) {
+      const more = this.lines[this.at++]?.trim() ?? '';
+      all.push(more);
+      open += openBraces(more);
+    }
+    return all.join(' ');
   }
 }
 
