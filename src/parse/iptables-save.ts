@@ -97,7 +97,8 @@ function readLine(line: string, table: Table, unrecognised: Ruleset['unrecognise
 
 function addChain(table: Table, name: string, policy: string | undefined, packets: string | undefined): Chain {
   const hook = builtinHook(name);
-  const chain: Chain = { name: own(name), rules: [] };
+  // Declared twice it is one chain: no rule of it may get lost.
+  const chain: Chain = table.chains.get(name) ?? { name: own(name), rules: [] };
   if (hook) {
     chain.hook = hook;
     chain.priority = tablePriority(table.name, hook) ?? 0;
