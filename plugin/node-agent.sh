@@ -502,6 +502,12 @@ evidence() {
     awk -v now="$(date +%s)" '/^kubeproxy_sync_proxy_rules_last_timestamp_seconds/ && $NF > last {last = $NF} END {if (last) printf "@fact proxy_synced %d\n", now - last}'
 }
 
+# A comment in a rule may hold newlines: what begins as no line of nft's does belongs to the line before it.
+whole_nft_lines() {
+  awk '/^trace id |^# ERROR/ { if (line != "") print line; line = $0; next } line != "" && NF { line = line " " $0 } END { if (line != "") print line }' "$dir/nft.out" >"$dir/nft.whole"
+  mv "$dir/nft.whole" "$dir/nft.out"
+}
+
 # What a source wrote, as lines of ours.
 passed_on() { # source letter pattern budget [sed command]
   file="$dir/$1.out"
@@ -530,6 +536,7 @@ drain() {
   passed_on journal k 'TRACE: ' "$TS_BUDGET"
   passed_on file k 'TRACE: ' "$TS_BUDGET"
   read_dmesg
+  [ ! -s "$dir/nft.out" ] || whole_nft_lines
   passed_on nft n '^trace id\|^# ERROR' "$TS_BUDGET"
 }
 
