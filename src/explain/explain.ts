@@ -48,7 +48,7 @@ export function explain(
       representatives(one).flatMap(connection => checkConnection(one, connection, cases, context, numberOf)),
     ),
     ...checkPicks(cases, context, numberOf),
-    // Where the trace itself was lost, that nothing was seen says nothing of the packets.
+    // Where lines were lost, or packets not traced, that nothing was seen says nothing of them.
     ...(isLost(completeness) ? [] : checkUnseen(cases, context, numberOf)),
     ...checkRules(reconstruction.traced, context, numberOf),
     ...checkCompleteness(completeness),
@@ -72,7 +72,7 @@ function withUnlooked(completeness: Report['completeness'], unlooked: number): R
 }
 
 function isLost({ events, lost, reasons }: Report['completeness']): boolean {
-  return events === 0 && (lost > 0 || reasons.length > 0);
+  return lost > 0 || (events === 0 && reasons.length > 0);
 }
 
 /** Of connections that went the same way to the same end, one is looked at: the others would only say it again. */

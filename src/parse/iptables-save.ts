@@ -45,7 +45,12 @@ function* wholeLines(text: string): Generator<string> {
       continue;
     }
     const end = closingLine(lines, at);
-    yield end === at ? line : lines.slice(at, end + 1).join(' ').trim();
+    yield end === at
+      ? line
+      : lines
+          .slice(at, end + 1)
+          .join(' ')
+          .trim();
     at = end;
   }
 }
