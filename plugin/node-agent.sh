@@ -280,9 +280,16 @@ start_nft() {
   until nft_listens; do
     # Where an image has no terminal database nft says so as well, and works.
     ! grep -qi error "$dir/nft.err" || { say "fail nft: $(grep -i error "$dir/nft.err" | head -n 1)"; return 1; }
-    kill -0 "$nft_pid" 2>/dev/null || { say "fail nft: $(tr '\n' ' ' <"$dir/nft.err")"; return 1; }
+    kill -0 "$nft_pid" 2>/dev/null || { nft_ended; return 1; }
     waited || return 1
   done
+}
+
+# Older versions crash on rules that newer ones made (1.0.6 on kube-proxy's maps of 1.1.3).
+nft_ended() {
+  wait "$nft_pid"; status=$?
+  if [ $status -gt 128 ]; then say "fail $(nft --version 2>/dev/null | head -n 1) of the agent's image crashed (signal $((status - 128))) reading this node's rules, as an older nft does on those of a newer one; name an image with a newer nft (--agent-image)"
+  else say "fail nft: $(tr '\n' ' ' <"$dir/nft.err")"; fi
 }
 
 # The trace group of nfnetlink is the 9th (include/uapi/linux/netfilter/nfnetlink.h): bit 0x100 in /proc/net/netlink.
