@@ -335,8 +335,11 @@ start_kmsg() {
 follow_kmsg() {
   echo "trace-svc:$TS_RUN begins" >/dev/kmsg || { say "fail /dev/kmsg cannot be written"; return 1; }
   ( bounded; exec cat /dev/kmsg 2>/dev/null >"$dir/kmsg.out" ) &
-  own $!
-  until grep -q "trace-svc:$TS_RUN begins" "$dir/kmsg.out"; do waited || return 1; done
+  log_pid=$!; own $log_pid
+  until grep -q "trace-svc:$TS_RUN begins" "$dir/kmsg.out" 2>/dev/null; do
+    kill -0 "$log_pid" 2>/dev/null || { say "fail /dev/kmsg cannot be read"; return 1; }
+    waited || return 1
+  done
 }
 
 # Lines since the last one that was there before. Gone from the ring, it took others with it.
@@ -360,6 +363,7 @@ start_file() {
   host=${TS_HOST:-/host}
   for file in kern.log messages syslog; do [ ! -f "$host/var/log/$file" ] || { log_file="$host/var/log/$file"; break; }; done
   [ -n "${log_file:-}" ] || { say "fail this node has none of kern.log, messages and syslog in /var/log; use another --log-source"; return 1; }
+  [ -r "$log_file" ] || { say "fail ${log_file#"$host"} cannot be read"; return 1; }
   say "fact log_file ${log_file#"$host"}"
   ( bounded; exec tail -n 0 -F "$log_file" >"$dir/file.out" 2>/dev/null ) &
   own $!

@@ -126,7 +126,7 @@ describe('a pod', () => {
         fc.array(fc.constantFrom('$', '$$', '(', ')', '$(TS_RUN)', '{x}', 'a', '\n'), { maxLength: 40 }),
         parts => {
           const script = parts.join('');
-          const pod = agentPod({ ...order, script, hostFiles: false, lock: false }) as never as {
+          const pod = agentPod({ ...order, script, log: 'auto', lock: false }) as never as {
             spec: { containers: { env: { name: string; value: string }[] }[] };
           };
           const given = pod.spec.containers[0]?.env.find(({ name }) => name === 'TS_AGENT')?.value ?? '';

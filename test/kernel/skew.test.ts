@@ -109,11 +109,7 @@ async function whileTraced(mode: Mode, version: Version, look: () => Promise<voi
 
 async function onNode(script: string, version: Version): Promise<string> {
   const ran = await holder.shell('n1').run(['sh', '-c', script], { env: { PATH: PATHS[version] }, timeoutMs: 30_000 });
-  expect([script, ran.code, ran.stderr.replace(/^# Warning: .*\n/gm, '')]).toEqual([
-    script,
-    0,
-    '',
-  ]);
+  expect([script, ran.code, ran.stderr.replace(/^# Warning: .*\n/gm, '')]).toEqual([script, 0, '']);
   return ran.stdout;
 }
 
