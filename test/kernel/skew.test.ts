@@ -201,9 +201,10 @@ describe.each(MODES_HERE as Mode[])('in mode %s', mode => {
   );
 });
 
-it('an nft that crashes on the rules of a newer one is said to do so, with the way out', async () => {
+it("rules of a newer nft are read, or the agent's nft is said to crash on them, with the way out", async () => {
   await build('nftables', 'newer');
-  await expect(traced('nftables', 'own')).rejects.toThrow(
-    /nftables v1\.0\.6 .* crashed \(signal 11\) .* newer nft \(--agent-image\)/,
-  );
+  const listed = await holder.shell('n1').run(['nft', 'list', 'ruleset'], { timeoutMs: 30_000 });
+  const run = traced('nftables', 'own');
+  if (listed.code === 0) expect((await run).completeness).toMatchObject({ complete: true, gaps: 0 });
+  else await expect(run).rejects.toThrow(/nftables v\S+ .* crashed \(signal 11\) .* newer nft \(--agent-image\)/);
 });
