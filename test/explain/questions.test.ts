@@ -50,6 +50,8 @@ describe('many clients of one Service', () => {
     const report = many(1000);
     expect(report.probes.length).toBeLessThanOrEqual(MOST_QUESTIONS);
     expect(timesOf(report, 'ServiceAnswered')).toEqual([[1000, 1000]]);
+    const picked = report.findings.find(({ kind }) => kind === 'EndpointsPicked');
+    expect(picked?.facts).toMatchObject({ picks: 1000 });
     expect(report.notes.join()).toContain(`${1000 - report.probes.length} more questions of other clients`);
     expect(report.completeness).toMatchObject({ complete: true, gaps: 0 });
   });
