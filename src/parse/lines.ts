@@ -12,10 +12,13 @@ export interface LineSplitter {
 /** Longer lines are cut: no kernel line is longer than 1024 bytes, no rule nft prints anywhere near a megabyte. */
 export const LONGEST_LINE = 1 << 20;
 
-/** @param hole told of every block of zero bytes; what stands before and behind it are lines of one number */
+/**
+ * @param hole told of every block of zero bytes; what stands before and behind it are lines of one number. Without it, zero bytes
+ * are characters like others: what a command prints is not a log.
+ */
 export function createLineSplitter(
   line: (text: string, number: number, torn: boolean) => void,
-  hole: (bytes: number, number: number) => void = () => {},
+  hole?: (bytes: number, number: number) => void,
 ): LineSplitter {
   let rest = '';
   let number = 0;
@@ -43,7 +46,7 @@ export function createLineSplitter(
     rest = '';
   };
   const endHole = (): void => {
-    hole(zeros, number + 1);
+    hole?.(zeros, number + 1);
     zeros = 0;
   };
   const pushWithHoles = (chunk: string): void => {
@@ -54,7 +57,7 @@ export function createLineSplitter(
       } else if (piece !== '') pushText(piece);
   };
   return {
-    push: chunk => (chunk.includes('\0') ? pushWithHoles(chunk) : pushText(chunk)),
+    push: chunk => (hole && chunk.includes('\0') ? pushWithHoles(chunk) : pushText(chunk)),
     end() {
       giveRest();
       if (zeros > 0) endHole();
