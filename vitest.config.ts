@@ -37,6 +37,7 @@ export default defineConfig({
         },
       },
       {
+        plugins: [texts],
         test: {
           name: 'kernel',
           include: ['test/kernel/**/*.test.ts'],

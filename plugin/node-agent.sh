@@ -281,8 +281,11 @@ choose_log() {
 # A warning printed on a serial line holds up the packet it is about by some 20 ms (printk is synchronous).
 console_is_safe() {
   level=$(awk '{print $1; exit}' /proc/sys/kernel/printk 2>/dev/null)
-  [ "${level:-4}" -gt 4 ] && grep -q '^tty\(S\|AMA\)' /proc/consoles 2>/dev/null || return 0
-  say "fail this node prints warnings on a serial console ($(awk '{print $1; exit}' /proc/consoles)): each traced line would hold up its packet; use --log-source nflog"
+  [ "${level:-4}" -gt 4 ] || return 0
+  # Enabled (E), and neither a virtual terminal nor a store in memory: a serial line, a hypervisor's, the network's.
+  slow=$(awk '/^[^(]*\(E/ && $1 !~ /^(tty[0-9]*|pstore.*|ramoops.*)$/ {print $1; exit}' /proc/consoles 2>/dev/null)
+  [ -n "$slow" ] || return 0
+  say "fail this node prints warnings on a console that is slow ($slow): each traced line would hold up its packet; use --log-source nflog"
   return 1
 }
 
@@ -304,9 +307,16 @@ start_nft() {
   until nft_listens; do
     # Where an image has no terminal database nft says so as well, and works.
     ! grep -qi error "$dir/nft.err" || { say "fail nft: $(grep -i error "$dir/nft.err" | head -n 1)"; return 1; }
-    kill -0 "$nft_pid" 2>/dev/null || { say "fail nft: $(tr '\n' ' ' <"$dir/nft.err")"; return 1; }
+    kill -0 "$nft_pid" 2>/dev/null || { nft_ended; return 1; }
     waited || return 1
   done
+}
+
+# Older versions crash on rules that newer ones made (1.0.6 on kube-proxy's maps of 1.1.3).
+nft_ended() {
+  wait "$nft_pid"; status=$?
+  if [ $status -gt 128 ]; then say "fail $(nft --version 2>/dev/null | head -n 1) of the agent's image crashed (signal $((status - 128))) reading this node's rules, as an older nft does on those of a newer one; name an image with a newer nft (--agent-image)"
+  else say "fail nft: $(tr '\n' ' ' <"$dir/nft.err")"; fi
 }
 
 # The trace group of nfnetlink is the 9th (include/uapi/linux/netfilter/nfnetlink.h): bit 0x100 in /proc/net/netlink.
@@ -374,8 +384,11 @@ start_kmsg() {
 follow_kmsg() {
   echo "trace-svc:$TS_RUN begins" >/dev/kmsg || { say "fail /dev/kmsg cannot be written"; return 1; }
   ( bounded; exec cat /dev/kmsg 2>/dev/null >"$dir/kmsg.out" ) &
-  own $!
-  until grep -q "trace-svc:$TS_RUN begins" "$dir/kmsg.out"; do waited || return 1; done
+  log_pid=$!; own $log_pid
+  until grep -q "trace-svc:$TS_RUN begins" "$dir/kmsg.out" 2>/dev/null; do
+    kill -0 "$log_pid" 2>/dev/null || { say "fail /dev/kmsg cannot be read"; return 1; }
+    waited || return 1
+  done
 }
 
 # Lines since the last one that was there before. Gone from the ring, it took others with it.
@@ -399,6 +412,7 @@ start_file() {
   host=${TS_HOST:-/host}
   for file in kern.log messages syslog; do [ ! -f "$host/var/log/$file" ] || { log_file="$host/var/log/$file"; break; }; done
   [ -n "${log_file:-}" ] || { say "fail this node has none of kern.log, messages and syslog in /var/log; use another --log-source"; return 1; }
+  [ -r "$log_file" ] || { say "fail ${log_file#"$host"} cannot be read"; return 1; }
   say "fact log_file ${log_file#"$host"}"
   ( bounded; exec tail -n 0 -F "$log_file" >"$dir/file.out" 2>/dev/null ) &
   own $!
@@ -564,6 +578,12 @@ evidence() {
     awk -v now="$(date +%s)" '/^kubeproxy_sync_proxy_rules_last_timestamp_seconds/ && $NF > last {last = $NF} END {if (last) printf "@fact proxy_synced %d\n", now - last}'
 }
 
+# A comment in a rule may hold newlines: what begins as no line of nft's does belongs to the line before it.
+whole_nft_lines() {
+  awk '/^trace id |^# ERROR/ { if (line != "") print line; line = $0; next } line != "" && NF { line = line " " $0 } END { if (line != "") print line }' "$dir/nft.out" >"$dir/nft.whole"
+  mv "$dir/nft.whole" "$dir/nft.out"
+}
+
 # What a source wrote, as lines of ours.
 passed_on() { # source letter pattern budget [sed command]
   file="$dir/$1.out"
@@ -571,6 +591,24 @@ passed_on() { # source letter pattern budget [sed command]
   sed -e "${5:-}" "$file" | grep "$3" >"$dir/lines" || return 0
   head -n "$4" "$dir/lines" | sed "s/^/@$2 /"
   if [ "$(wc -l <"$dir/lines")" -gt "$4" ] || [ "$(wc -c <"$file")" -ge $((TS_BUDGET * 1024)) ]; then say "over $1"; fi
+}
+
+# A pod may send more than the rules trace: nft's count before and behind their limit, iptables' only behind it.
+limits() {
+  if [ "$TS_METHOD" = nft ]; then
+    for family in ip ip6; do nft list table $family "$table" 2>/dev/null; done | awk '
+      / limit rate / {
+        n = 0; for (i = 1; i < NF; i++) { if ($i == "packets" && $(i - 1) == "counter") count[++n] = $(i + 1); if ($i == "rate") rate = $(i + 1) }
+        if (n == 2 && count[1] - count[2] > most) { most = count[1] - count[2]; all = count[1] }
+      }
+      END { if (most) printf "@lost more packets came than the %s that are traced: of %d, %d were not\n", rate, all, most }'
+    return
+  fi
+  for command in $(raw_programs); do "$command" -w 5 -t raw -L -vnx 2>/dev/null; done | tag="$tag" awk '
+    index($0, ENVIRON["tag"]) && match($0, /limit: avg [^ ]* burst [0-9]*/) {
+      split(substr($0, RSTART, RLENGTH), word, " "); if ($1 >= word[5] && $1 > most) { most = $1; rate = word[3] }
+    }
+    END { if (most) printf "@lost more packets may have come than the %s that are traced: a rule traced %d of them\n", rate, most }'
 }
 
 # Quiet means: no source has said anything for three looks in a row.
@@ -593,6 +631,7 @@ drain() {
   passed_on journal k 'TRACE: ' "$TS_BUDGET"
   passed_on file k 'TRACE: ' "$TS_BUDGET"
   read_dmesg
+  [ ! -s "$dir/nft.out" ] || whole_nft_lines
   passed_on nft n '^trace id\|^# ERROR' "$TS_BUDGET"
 }
 
@@ -630,6 +669,7 @@ trace() {
   [ "$line" = "done" ] || exit 0
   step draining
   drain
+  limits
   step gathering
   evidence
   say finished

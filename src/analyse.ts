@@ -72,8 +72,11 @@ export function createAnalysis(capture: Capture): Analysis {
         if (event.header && senders.size < MOST_SENDERS) senders.add(event.header.tuple.src);
         (event.point.backend === 'legacy' ? legacy : nft).push(event);
       };
-      const reader = createTraceReader(names.push(name) - 1, sinkOf(seen, push));
-      const lines = createLineSplitter((text, number) => reader.line(text, number));
+      const source = names.push(name) - 1;
+      const reader = createTraceReader(source, sinkOf(seen, push));
+      const lines = createLineSplitter(reader.line, (bytes, line) =>
+        seen.losses.push({ reason: `${bytes} zero bytes stand where lines were, as after a power loss`, source, line }),
+      );
       return {
         push: lines.push,
         end() {
@@ -86,7 +89,7 @@ export function createAnalysis(capture: Capture): Analysis {
       const reconstruction = analysis.reconstruct();
       const completeness = completenessOf(reconstruction, seen, store.notKept, capture, names, context.book);
       const explanation = explain(reconstruction, readProbes(capture), completeness, context);
-      return reportOf(capture, explanation, completeness, names);
+      return reportOf(capture, explanation, names);
     },
   };
   return analysis;

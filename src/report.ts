@@ -5,13 +5,8 @@ import type { Hop, Report } from './model.ts';
 import { API_VERSION } from './version.ts';
 
 /** @param sources names of the inputs */
-export function reportOf(
-  capture: Capture,
-  explanation: Explanation,
-  completeness: Report['completeness'],
-  sources: string[],
-): Report {
-  const { probes, journeys, findings, divergences } = explanation;
+export function reportOf(capture: Capture, explanation: Explanation, sources: string[]): Report {
+  const { probes, journeys, findings, divergences, completeness } = explanation;
   const backends = [...new Set(journeys.flatMap(journey => journey.hops.map(hop => hop.backend)))].sort();
   const report: Report = {
     apiVersion: API_VERSION,
@@ -24,10 +19,7 @@ export function reportOf(
     findings,
     completeness,
     cleanup: capture.cleanup,
-    notes:
-      explanation.omitted > 0
-        ? [...capture.notes, `${explanation.omitted} more packets went like those shown; they are counted, not listed`]
-        : capture.notes,
+    notes: [...capture.notes, ...notesOn(explanation)],
   };
   const target = targetOf(capture, explanation);
   if (target) report.target = target;
@@ -37,6 +29,12 @@ export function reportOf(
   if (capture.node?.kernel !== undefined) report.node.kernel = capture.node.kernel;
   if (capture.node?.method !== undefined) report.node.method = capture.node.method;
   return report;
+}
+
+function notesOn({ omitted, counted }: Explanation): string[] {
+  const more = (count: number, what: string) =>
+    count > 0 ? [`${count} more ${what} went like those shown; they are counted, not listed`] : [];
+  return [...more(counted, 'questions of other clients'), ...more(omitted, 'packets')];
 }
 
 function sourceOf(capture: Capture, explanation: Explanation): Report['source'] {

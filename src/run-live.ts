@@ -138,7 +138,7 @@ function openOrder(request: LiveRequest, plan: Plan, { run, agentScript }: LiveD
       namespace: agentNamespace,
       image: request.agentImage,
       script: agentScript,
-      hostFiles: request.log === 'journald' || request.log === 'file',
+      log: request.log,
       lock: request.method === 'raw',
     },
     ...optional('from', request.from),

@@ -146,6 +146,12 @@ describe('refused: one line that says what failed, one that says what to do, and
       /first: xz -dc \| kubectl/,
       { input: Buffer.from('fd377a585a000004e6d6b446', 'hex') },
     ],
+    [
+      'rules with a hole of zero bytes',
+      () => [KMSG, '--rules', file('holed.txt', `*nat\n${'\0'.repeat(512)}\nCOMMIT\n`)],
+      /holed\.txt is damaged: blocks of zero bytes/,
+      /Take it again/,
+    ],
     ['a device without an end', () => ['/dev/zero'], /\/dev\/zero is not text but binary/, /\/dev\/kmsg/],
     [
       'packed by zstd',
@@ -379,10 +385,23 @@ describe('what is read', () => {
     ['CRLF', () => kmsg.replaceAll('\n', '\r\n')],
     ['a byte-order mark', () => `\ufeff${kmsg}`],
     ['UTF-16, as PowerShell writes it', () => Buffer.from(`\ufeff${kmsg}`, 'utf16le')],
+    ['UTF-16, big end first', () => Buffer.from(`\ufeff${kmsg}`, 'utf16le').swap16()],
     ['UTF-16 and CRLF', () => Buffer.from(`\ufeff${kmsg.replaceAll('\n', '\r\n')}`, 'utf16le')],
     ['no newline at the end', () => kmsg.trimEnd()],
   ])('%s', async (name, content) => {
     expect(await told([file(`${name.replace(/\W/g, '-')}.log`, content())])).toEqual(plain);
+  });
+
+  test('a log with a hole of zero bytes, as a power loss leaves it: read, and said to be incomplete', async () => {
+    const [first = '', ...rest] = kmsg.split(/(?<=\n)/);
+    const holed = file('holed.log', `${first}${'\0'.repeat(4096)}${rest.join('')}`);
+    const { code, stdout } = await explain([holed, ...WITH, '-o', 'json']);
+    const { completeness, journeys } = JSON.parse(stdout);
+    expect(completeness).toMatchObject({ complete: false, lost: 1, gaps: 0 });
+    expect(completeness.reasons).toEqual([
+      expect.stringMatching(/^holed\.log:2: 4096 zero bytes stand where lines were/),
+    ]);
+    expect([code, journeys.length]).toEqual([6, plain.report.journeys.length]);
   });
 
   test('standard input', async () => {

@@ -6,6 +6,7 @@ import type { Reconstruction } from '../reconstruct/journeys.ts';
 import { entryOf, type Traced, type TrailSummary } from '../reconstruct/traced.ts';
 import type { ExplainContext, ServiceMatch } from './context.ts';
 import { decideFate, type Fate } from './fate.ts';
+import { chooseQuestions, type Questions } from './questions.ts';
 
 export interface ConnectionCase {
   connection: Connection;
@@ -26,9 +27,15 @@ export interface Case {
   index: number;
   probe: Probe;
   connections: ConnectionCase[];
+  /** Other questions that went just like this one, and are only counted. */
+  alike: number;
 }
 
-export function buildCases(reconstruction: Reconstruction, given: Probe[], context: ExplainContext): Case[] {
+export interface Cases extends Omit<Questions, 'chosen'> {
+  cases: Case[];
+}
+
+export function buildCases(reconstruction: Reconstruction, given: Probe[], context: ExplainContext): Cases {
   // Where the pod's addresses are known, only packets that had one of them on their way were kept at all.
   const relevant = reconstruction.connections;
   const taken = new Set<Connection>();
@@ -40,18 +47,21 @@ export function buildCases(reconstruction: Reconstruction, given: Probe[], conte
       index,
       probe,
       connections: own.map(connection => connectionCase(connection, packets.get(connection) ?? [], probe, context)),
+      alike: 0,
     };
   });
-  for (const group of groupByQuestion(relevant.filter(connection => !taken.has(connection)))) {
+  const groups = groupByQuestion(relevant.filter(connection => !taken.has(connection)));
+  const { chosen, ...rest } = chooseQuestions(groups, packets, context);
+  for (const { connections: group, alike } of chosen) {
     const probe = inferredProbe(group[0] as Connection);
     const connections = group.map(connection =>
       connectionCase(connection, packets.get(connection) ?? [], probe, context),
     );
     Object.assign(probe, inferOutcome(connections));
-    cases.push({ index: cases.length, probe, connections });
+    cases.push({ index: cases.length, probe, connections, alike });
   }
   for (const one of cases) for (const { connection } of one.connections) connection.probe = one.index;
-  return cases;
+  return { cases, ...rest };
 }
 
 function byConnection(reconstruction: Reconstruction): Map<Connection, Traced[]> {

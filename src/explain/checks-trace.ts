@@ -71,7 +71,7 @@ export function checkRules(traced: Traced[], context: ExplainContext, numberOf: 
             numberOf,
           ),
         );
-    if (context.book.anyChanged) markChanged(one, context, numberOf, reasons);
+    if (context.book.anyChanged && one.connection.probe >= 0) markChanged(one, context, numberOf, reasons);
   }
   if (reasons.size === 0) return [];
   const [first] = reasons.keys();

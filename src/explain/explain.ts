@@ -25,15 +25,20 @@ export interface Explanation {
   cases: Case[];
   /** Packets that are counted in connections and findings, but not listed among the journeys. */
   omitted: number;
+  /** Questions that are counted in findings, but not listed among the probes. */
+  counted: number;
+  /** As it was given, and with what the explanation itself left out. */
+  completeness: Report['completeness'];
 }
 
 export function explain(
   reconstruction: Reconstruction,
   given: Probe[],
-  completeness: Report['completeness'],
+  read: Report['completeness'],
   context: ExplainContext,
 ): Explanation {
-  const cases = buildCases(reconstruction, given, context);
+  const { cases, counted, unlooked } = buildCases(reconstruction, given, context);
+  const completeness = unlooked > 0 ? withUnlooked(read, unlooked) : read;
   const relevant = reconstruction.traced.filter(one => one.connection.probe >= 0);
   const traced = shownPackets(relevant, shownConnections(cases));
   const numbers = new Map<Traced, number>(traced.map((one, index) => [one, index]));
@@ -43,14 +48,16 @@ export function explain(
       representatives(one).flatMap(connection => checkConnection(one, connection, cases, context, numberOf)),
     ),
     ...checkPicks(cases, context, numberOf),
-    // Where the trace itself was lost, that nothing was seen says nothing of the packets.
+    // Where lines were lost, or packets not traced, that nothing was seen says nothing of them.
     ...(isLost(completeness) ? [] : checkUnseen(cases, context, numberOf)),
-    ...checkRules(relevant, context, numberOf),
+    ...checkRules(reconstruction.traced, context, numberOf),
     ...checkCompleteness(completeness),
   ];
   const omitted = relevant.length - traced.length;
   return {
     omitted,
+    counted,
+    completeness,
     probes: cases.map(one => one.probe),
     journeys: traced.map(one => one.journey),
     findings: toFindings(drafts, cases),
@@ -59,8 +66,13 @@ export function explain(
   };
 }
 
+function withUnlooked(completeness: Report['completeness'], unlooked: number): Report['completeness'] {
+  const reason = `the trace asks too many different questions: ${unlooked} of them were not looked at; narrow it with --pod-ip`;
+  return { ...completeness, complete: false, reasons: [...completeness.reasons, reason] };
+}
+
 function isLost({ events, lost, reasons }: Report['completeness']): boolean {
-  return events === 0 && (lost > 0 || reasons.length > 0);
+  return lost > 0 || (events === 0 && reasons.length > 0);
 }
 
 /** Of connections that went the same way to the same end, one is looked at: the others would only say it again. */

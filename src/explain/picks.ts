@@ -1,6 +1,7 @@
 /** Which endpoints a Service's connections were sent to by chance, put beside the odds that the rules give each of them. */
 import { hostPort } from '../ip.ts';
 import type { Chain, Hop, Rule } from '../model.ts';
+import type { TrailSummary } from '../reconstruct/traced.ts';
 import type { Case, ConnectionCase } from './cases.ts';
 import type { ExplainContext } from './context.ts';
 import { type Draft, type Facts, hopEvidence, type NumberOf, targetText } from './draft.ts';
@@ -13,6 +14,8 @@ interface Pick {
   connection: ConnectionCase;
   hop: Hop;
   odds: Odds;
+  /** How many connections it stands for: of questions that went alike, a few are looked at. */
+  times: number;
 }
 
 /** One finding for each question that was asked more than once and that chance decided. */
@@ -26,10 +29,12 @@ export function checkPicks(cases: Case[], context: ExplainContext, numberOf: Num
 }
 
 function picksFor(asked: Case[], context: ExplainContext, numberOf: NumberOf): Draft | undefined {
-  const picks = asked.flatMap(one => one.connections.flatMap(connection => pickOf(connection, context) ?? []));
+  const picks = asked.flatMap(one =>
+    one.connections.flatMap(connection => pickOf(connection, one.alike + 1, context) ?? []),
+  );
   const [first] = picks;
   // Of odds that changed in the middle nothing can be said.
-  if (!first || picks.length < 2 || first.odds.size < 2 || picks.some(pick => !sameOdds(pick.odds, first.odds)))
+  if (!first || timesOf(picks) < 2 || first.odds.size < 2 || picks.some(pick => !sameOdds(pick.odds, first.odds)))
     return undefined;
   const { connection, hop, odds } = first;
   const facts = { target: targetText(connection, context), ...pickFacts(picks, odds) };
@@ -39,12 +44,13 @@ function picksFor(asked: Case[], context: ExplainContext, numberOf: NumberOf): D
 
 function pickFacts(picks: Pick[], odds: Odds): Facts {
   const counts = new Map([...odds.keys()].map(to => [to, 0]));
-  for (const { connection } of picks) counts.set(endpointOf(connection), (counts.get(endpointOf(connection)) ?? 0) + 1);
+  for (const { connection, times } of picks)
+    counts.set(endpointOf(connection), (counts.get(endpointOf(connection)) ?? 0) + times);
   const shares = [...odds.values()];
   const even = shares.every(share => Math.abs(share - 1 / odds.size) < 0.001);
   const texts = [...counts].map(([to, count]) => `${to} ${count}${even ? '' : ` (${percent(odds.get(to) ?? 0)})`}`);
-  const facts: Facts = { picks: picks.length, endpoints: odds.size, even, counts: texts.join(', ') };
-  const never = [...odds].find(([to, share]) => counts.get(to) === 0 && (1 - share) ** picks.length < UNLIKELY);
+  const facts: Facts = { picks: timesOf(picks), endpoints: odds.size, even, counts: texts.join(', ') };
+  const never = [...odds].find(([to, share]) => counts.get(to) === 0 && (1 - share) ** timesOf(picks) < UNLIKELY);
   if (never) facts.never = never[0];
   return facts;
 }
@@ -64,14 +70,33 @@ function endpointOf({ endpoint }: ConnectionCase): string {
   return endpoint ? hostPort(endpoint.address, endpoint.port) : '';
 }
 
+function timesOf(picks: Pick[]): number {
+  return picks.reduce((sum, { times }) => sum + times, 0);
+}
+
+type Found = Omit<Pick, 'connection' | 'times'> | undefined;
+
+/** Connections whose first packets went one way were picked by one rule: it is looked for once. */
+const known = new WeakMap<TrailSummary, { found: Found }>();
+
+/** @param times how often a question went just like this one */
+function pickOf(connection: ConnectionCase, times: number, context: ExplainContext): Pick | undefined {
+  const { first, dnat } = connection;
+  if (!first) return undefined;
+  const remembered = known.get(first.summary) ?? { found: findPick(connection, context) };
+  // A rewrite that only conntrack tells of is one connection's own.
+  if (dnat?.evidence === 'trace') known.set(first.summary, remembered);
+  return remembered.found && { connection, times, ...remembered.found };
+}
+
 /** The rule of a Service's chain that chance led to, where the rules are known. */
-function pickOf(connection: ConnectionCase, context: ExplainContext): Pick | undefined {
+function findPick(connection: ConnectionCase, context: ExplainContext): Found {
   for (const hop of connection.first?.journey.hops ?? []) {
     if (hop.event !== 'rule' || hop.hook !== 'prerouting') continue;
     for (const { chain } of context.book.chain(hop.backend, hop.family, hop.table, hop.chain)) {
       const rule = chain.rules[(hop.rule ?? 0) - 1];
       const odds = rule && !isAffinity(rule) ? oddsIn(chain, rule, context) : undefined;
-      if (odds?.has(endpointOf(connection))) return { connection, hop, odds };
+      if (odds?.has(endpointOf(connection))) return { hop, odds };
     }
   }
   return undefined;

@@ -31,28 +31,32 @@ export function toFindings(drafts: Draft[], cases: Case[]): Finding[] {
 
 const SEVERITY = { error: 0, warning: 1, info: 2 };
 
-function questionOf({ probe }: Draft, cases: Case[]): string {
+function questionOf({ probe }: Pick<Draft, 'probe'>, cases: Case[]): string {
   const asked = probe === undefined ? undefined : cases[probe]?.probe;
   return asked ? `${asked.kind} ${asked.target}` : '';
 }
 
 function toFinding({ draft, sentence, probes }: Group, cases: Case[]): Finding {
   const info = FINDINGS[draft.kind];
-  const asked = cases.filter(
-    (_, index) => questionOf({ ...draft, probe: index }, cases) === questionOf(draft, cases),
-  ).length;
+  const question = questionOf(draft, cases);
+  const asked = timesOf(cases.filter(one => questionOf({ probe: one.index }, cases) === question));
+  const times = timesOf(cases.filter(one => probes.has(one.index)));
   const counted = draft.probe !== undefined && asked > 1 && !LESSONS.has(draft.kind);
   const finding: Finding = {
     kind: draft.kind,
     severity: draft.severity ?? info.severity,
-    sentence: counted ? `${sentence} (${probes.size} of ${asked} times)` : sentence,
+    sentence: counted ? `${sentence} (${times} of ${asked} times)` : sentence,
     evidence: draft.evidence,
   };
   const remedy = info.remedy?.(draft.facts);
   if (remedy !== undefined) finding.remedy = remedy;
   if (draft.probe !== undefined) finding.probe = draft.probe;
-  finding.facts = counted ? { ...draft.facts, times: probes.size, asked } : draft.facts;
+  finding.facts = counted ? { ...draft.facts, times, asked } : draft.facts;
   return finding;
+}
+
+function timesOf(cases: Case[]): number {
+  return cases.reduce((sum, { alike }) => sum + 1 + alike, 0);
 }
 
 /** The connection that was noted and those that were sent where the note says are one lesson. */

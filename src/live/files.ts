@@ -32,7 +32,10 @@ export function createFiles(stdin: Readable): Files {
             'Name a smaller file: rules, objects and probe output of one node are far smaller.',
           );
       }
-      return parts.join('');
+      const text = parts.join('');
+      // A log may have holes, and says so; rules with a hole would be other rules.
+      if (text.includes('\0')) throw fail(path, 'is damaged: blocks of zero bytes stand in it', 'Take it again.');
+      return text;
     },
     // Loaded only by those who follow: the package costs more time to load than a small log to explain.
     async *follow(path, signal) {
@@ -192,21 +195,37 @@ async function* unpacked(chunks: AsyncGenerator<Buffer>, path: string): AsyncGen
   yield* isGzip(first.value) ? gunzip(whole, path) : whole;
 }
 
-/** UTF-8, or UTF-16 as PowerShell's `>` writes it. A zero byte means that this is no text at all. */
+/**
+ * Zero bytes mean that this is no text, but for whole blocks of them among text: a file system leaves those where power was lost
+ * before lines reached the disk, and a log that was truncated while its writer went on begins with them.
+ */
+function isBinary(head: Buffer): boolean {
+  if (!head.includes(0)) return false;
+  const text = head.toString('latin1').replace(/^\0+|\0+$|\0{8,}/g, '');
+  return /[\0-\x08\x0e-\x1a\x1c-\x1f]/.test(text);
+}
+
+/** By the byte-order mark, as PowerShell's `>` and others write it. */
+function encodingOf(head: Buffer): 'utf-16le' | 'utf-16be' | 'utf-8' {
+  if (head[0] === 0xff && head[1] === 0xfe) return 'utf-16le';
+  return head[0] === 0xfe && head[1] === 0xff ? 'utf-16be' : 'utf-8';
+}
+
+/** UTF-8 or UTF-16 as characters. */
 async function* decode(stream: Readable, path: string, signal?: AbortSignal): AsyncGenerator<string> {
   let decoder: TextDecoder | undefined;
   let ascii = true;
   for await (const chunk of unpacked(readable(stream, path, signal), path)) {
     if (!decoder) {
-      const utf16 = chunk[0] === 0xff && chunk[1] === 0xfe;
-      if (!utf16 && chunk.subarray(0, 65_536).includes(0))
+      const encoding = encodingOf(chunk);
+      if (encoding === 'utf-8' && isBinary(chunk.subarray(0, 65_536)))
         throw fail(
           path,
           'is not text but binary',
           'explain reads text: kernel logs, nft monitor trace, xtables-monitor, or a saved capture.',
         );
-      decoder = new TextDecoder(utf16 ? 'utf-16le' : 'utf-8');
-      ascii = !utf16;
+      decoder = new TextDecoder(encoding);
+      ascii = encoding === 'utf-8';
     }
     // Kernel logs are ASCII: a byte is a character then, and no decoder is needed until the first one that is more.
     ascii = ascii && isAscii(chunk);

@@ -72,7 +72,7 @@ function clockOf(before: string): number | undefined {
 }
 
 function repetitions(text: string | undefined): number {
-  return Math.min(Number(text), MOST_REPETITIONS);
+  return Math.max(1, Math.min(Number(text), MOST_REPETITIONS));
 }
 
 function withoutBracket(text: string): string {

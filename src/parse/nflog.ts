@@ -26,23 +26,27 @@ interface Dump {
 
 export function createNflogReader(
   source: number,
-  give: (event: TraceEvent | string, line: number) => void,
+  /** An event, why it is none, or nothing where the dump is somebody else's. */
+  give: (event: TraceEvent | string | undefined, line: number) => void,
 ): NflogReader {
   const names = new Map<number, string>();
   let dump: Dump | undefined;
   let stamp: number | undefined;
   const finish = (): void => {
-    if (dump) {
-      const event = readDump(dump, source, index => names.get(index) ?? `if${index}`);
-      if (event !== undefined) give(event, dump.line);
-    }
+    if (dump)
+      give(
+        readDump(dump, source, index => names.get(index) ?? `if${index}`),
+        dump.line,
+      );
     dump = undefined;
   };
   return {
     take(line, number) {
       const hex = HEX.exec(line);
-      if (hex) {
-        if (Number.parseInt(hex[1] ?? '', 16) === 0) {
+      const begins = hex && Number.parseInt(hex[1] ?? '', 16) === 0;
+      // Bytes whose beginning is not here are nobody's.
+      if (hex && (begins || dump)) {
+        if (begins) {
           finish();
           dump = { bytes: [], at: stamp, line: number };
         }
@@ -77,6 +81,7 @@ const PREFIX = 10;
 function readDump(dump: Dump, source: number, nameOf: (index: number) => string): TraceEvent | string | undefined {
   const bytes = Uint8Array.from(dump.bytes);
   const attributes = readAttributes(bytes);
+  if (!attributes) return 'the dump is damaged';
   const prefix = attributes.get(PREFIX);
   const text = prefix ? Buffer.from(prefix).toString('latin1').replace(/\0.*$/, '') : '';
   if (!text.startsWith(TRACE_MARK)) return undefined;
@@ -106,14 +111,14 @@ function uint32(bytes: Uint8Array): number {
   return bytes.length < 4 ? 0 : new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
 }
 
-/** A 4-byte header (family, version, resource), then attributes: length and type in the host's order, padded to 4 bytes. */
-function readAttributes(bytes: Uint8Array): Map<number, Uint8Array> {
+/** A 4-byte header (family, version, resource), then attributes: length and type in the host's order, padded to 4 bytes; undefined where it is none of that. */
+function readAttributes(bytes: Uint8Array): Map<number, Uint8Array> | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const attributes = new Map<number, Uint8Array>();
   for (let at = 4; at + 4 <= bytes.length; ) {
     const length = view.getUint16(at, true);
     const type = view.getUint16(at + 2, true) & 0x7fff;
-    if (length < 4 || at + length > bytes.length) break;
+    if (length < 4 || at + length > bytes.length) return undefined;
     if (!attributes.has(type)) attributes.set(type, bytes.subarray(at + 4, at + length));
     at += (length + 3) & ~3;
   }

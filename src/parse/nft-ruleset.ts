@@ -28,13 +28,38 @@ class Lines {
   next(): string | undefined {
     return this.lines[this.at++]?.trim();
   }
-  /** The line and those after it, until every brace it opened is closed again. */
+  /**
+   * The line and those after it, until every brace it opened is closed again. A comment may hold braces, quotes (nft does not
+   * escape them) and newlines: a line with its handle is whole whatever is in it.
+   */
   whole(line: string): string {
-    let all = line;
-    while (openBraces(all) > 0 && this.at < this.lines.length) all += ` ${this.lines[this.at++]?.trim()}`;
-    return all;
+    if (HANDLE.test(line)) return line;
+    if (/ comment "[^"]*$/.test(line)) return this.untilHandle(line);
+    const all = [line];
+    for (let open = openBraces(line); open > 0 && this.at < this.lines.length; ) {
+      const more = this.lines[this.at++]?.trim() ?? '';
+      all.push(more);
+      open += openBraces(more);
+    }
+    return all.join(' ');
+  }
+  /** A comment has 255 bytes at most; where no line ends it, the line stays as it is. */
+  private untilHandle(line: string): string {
+    let length = 0;
+    for (let end = this.at; end < this.lines.length && length <= 255; end++) {
+      const more = this.lines[end] as string;
+      if (HANDLE.test(more)) {
+        const all = [line, ...this.lines.slice(this.at, end + 1).map(one => one.trim())];
+        this.at = end + 1;
+        return all.join(' ');
+      }
+      length += more.length + 1;
+    }
+    return line;
   }
 }
+
+const HANDLE = / # handle \d+$/;
 
 function openBraces(text: string): number {
   let open = 0;

@@ -17,7 +17,7 @@ export interface TraceSink {
   unrecognised(line: Unrecognised): void;
   loss(loss: Loss): void;
   /** A line that is not a trace line at all. */
-  other(): void;
+  other(line: number): void;
 }
 
 export interface TraceReader {
@@ -29,7 +29,9 @@ export function createTraceReader(source: number, sink: TraceSink): TraceReader 
   const xtables = createXtablesReader();
   const kernel = createKernelTraceReader(source);
   let record: number | undefined;
-  const nflog = createNflogReader(source, (result, line) => take(result, 'a dump of nflog', line));
+  const nflog = createNflogReader(source, (result, line) =>
+    result === undefined ? sink.other(line) : take(result, 'a dump of nflog', line),
+  );
   const take = (result: TraceEvent | string, raw: string, line: number): void => {
     if (typeof result === 'string') sink.unrecognised({ raw: own(raw.slice(0, 2000)), reason: result, source, line });
     else sink.event(result);
@@ -40,10 +42,10 @@ export function createTraceReader(source: number, sink: TraceSink): TraceReader 
       noteSkippedRecords(record, message.sequence, line);
       record = message.sequence;
     }
-    if (message.trace < 0) return sink.other();
+    if (message.trace < 0) return sink.other(line);
     const start = message.trace + TRACE_MARK.length;
     const result = kernel.read(message.text, start, message.at, line);
-    if (typeof result === 'string' && !looksLikeTrace(message.text, start)) return sink.other();
+    if (typeof result === 'string' && !looksLikeTrace(message.text, start)) return sink.other(line);
     for (let i = 0; i < message.times; i++) take(result, text, line);
   };
   const noteSkippedRecords = (before: number | undefined, now: number, line: number): void => {

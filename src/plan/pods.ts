@@ -1,4 +1,5 @@
 /** The two pods of a run, as manifests: a probe that may do nothing but send, and an agent with just the rights its work needs. */
+import type { LogSource } from './agent.ts';
 
 export type PullPolicy = 'Always' | 'IfNotPresent' | 'Never';
 export const PULL_POLICIES: readonly PullPolicy[] = ['Always', 'IfNotPresent', 'Never'];
@@ -23,8 +24,8 @@ export interface PodOrder extends ImageOrder {
 export interface AgentPodOrder extends PodOrder {
   /** The text of plugin/node-agent.sh. */
   script: string;
-  /** The node's own files are needed: its journal or its log files. */
-  hostFiles: boolean;
+  /** Where lines are read decides which capabilities and which of the node's files are needed. */
+  log: LogSource;
   /** Raw rules of the legacy flavour are changed under the lock that kube-proxy and the CNI take as well (xtables.lock). */
   lock: boolean;
 }
@@ -138,25 +139,29 @@ function placement({ node, forced }: PodOrder) {
 }
 
 /**
- * NET_ADMIN: rules, nft's monitor, conntrack. NET_RAW: tcpdump's sockets. SETUID, SETGID: tcpdump gives up root after opening.
- * SYSLOG: reading the kernel log. SYS_CHROOT: running the node's own journalctl.
+ * NET_ADMIN: rules, nft's monitor, NFLOG, conntrack. NET_RAW: iptables-legacy, which asks the kernel through a raw socket; whether
+ * a node has legacy tables nobody knows beforehand. What a log source needs: SETGID, tcpdump staying who it is (-Z root); SYSLOG,
+ * the kernel log; SYS_CHROOT, the node's own journalctl; DAC_READ_SEARCH, log files of syslog's user.
  */
-function capabilities(hostFiles: boolean): string[] {
-  return [
-    'NET_ADMIN',
-    'NET_RAW',
-    'SETUID',
-    'SETGID',
-    'SYSLOG',
-    ...(hostFiles ? ['SYS_CHROOT', 'DAC_READ_SEARCH'] : []),
-  ];
+const CAPABILITIES: Record<LogSource, string[]> = {
+  auto: ['SETGID', 'SYSLOG'],
+  nflog: ['SETGID'],
+  kmsg: ['SYSLOG'],
+  journald: ['SYS_CHROOT'],
+  file: ['DAC_READ_SEARCH'],
+  none: [],
+};
+
+export function agentCapabilities(log: LogSource): string[] {
+  return ['NET_ADMIN', 'NET_RAW', ...CAPABILITIES[log]];
 }
 
 /** Where the node's nf_log sysctls are mounted: /proc/sys itself cannot be written to without being privileged. */
 const SYSCTL = '/run/sysctl';
 
 export function agentPod(order: AgentPodOrder): Manifest {
-  const { run, hostFiles } = order;
+  const { run } = order;
+  const hostFiles = readsHostFiles(order);
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -179,8 +184,14 @@ export function agentPod(order: AgentPodOrder): Manifest {
   };
 }
 
+/** Its journal or its log files. */
+function readsHostFiles({ log }: AgentPodOrder): boolean {
+  return log === 'journald' || log === 'file';
+}
+
 function agentContainer(order: AgentPodOrder) {
-  const { run, seconds, script, hostFiles } = order;
+  const { run, seconds, script, log } = order;
+  const hostFiles = readsHostFiles(order);
   return {
     name: AGENT_CONTAINER,
     ...imageOf(order),
@@ -201,7 +212,7 @@ function agentContainer(order: AgentPodOrder) {
       runAsUser: 0,
       allowPrivilegeEscalation: false,
       readOnlyRootFilesystem: true,
-      capabilities: { drop: ['ALL'], add: capabilities(hostFiles) },
+      capabilities: { drop: ['ALL'], add: agentCapabilities(log) },
       seccompProfile: { type: 'RuntimeDefault' },
     },
     volumeMounts: [

@@ -43,7 +43,8 @@ export function nftCommands(scope: TraceScope): string[] {
   });
 }
 
-const LIMIT = `limit rate ${RATE}/second burst ${BURST} packets`;
+/** Counted before and behind, so that the node can say how many packets were not traced. */
+const LIMIT = `counter limit rate ${RATE}/second burst ${BURST} packets counter`;
 
 /** By the addresses of the connection a packet belongs to, its replies are found whatever address they come from. */
 function podRules(scope: TraceScope, table: string, family: Family, pod: string): string[] {
@@ -52,8 +53,8 @@ function podRules(scope: TraceScope, table: string, family: Family, pod: string)
   const known = scope.busy ? connections(scope, family) : [''];
   return [
     ...asked(scope, family).map(match => rule('pre', `${family} saddr ${pod} ${match}${LIMIT}`)),
+    // Chain `post` has no rule: whoever is traced is traced in it as well, and a rule there would trace all others without limit.
     ...known.map(match => rule('pre2', `${of} ${match}${LIMIT}`)),
-    ...known.map(match => rule('post', `${of} ${match}`.trimEnd())),
     // What the node itself answers has no connection yet where it begins.
     ...answers(scope, family).map(match => rule('out', `${family} daddr ${pod} ${match}${LIMIT}`)),
   ];

@@ -107,7 +107,13 @@ function continues(pass: Pass, event: TraceEvent, book: RuleBook): boolean {
   if (place.table !== point.table || place.family !== point.family || ended(pass)) return false;
   if (place.base === undefined || place.base === point.chain) return true;
   // Nobody calls a base chain, and only base chains have a policy.
-  return point.kind !== 'policy' && locateKnown(book, point) === undefined;
+  return point.kind !== 'policy' && locateKnown(book, point) === undefined && mayBeCalledFrom(place.base, point, book);
+}
+
+/** By the rules given, where they know the chain: another one's call is lost where this base chain does not lead to it. */
+function mayBeCalledFrom(base: string, { family, table, chain }: TraceEvent['point'], book: RuleBook): boolean {
+  const callers = callersByRules(book, family, table, chain) ?? [];
+  return callers.length === 0 || callers.some(caller => caller.base === base);
 }
 
 /** A place that was opened by a user chain's line, and now its base chain's line comes. */

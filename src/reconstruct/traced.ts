@@ -3,7 +3,7 @@
  * looks, for most packets of a long trace are only counted.
  */
 import { hostPort } from '../ip.ts';
-import type { ConntrackEntry, Hook, Hop, Journey, JourneyOutcome, PacketHeader, Rewrite } from '../model.ts';
+import type { ConntrackEntry, Hook, Hop, Journey, JourneyOutcome, PacketHeader, Rewrite, Tuple } from '../model.ts';
 import { type Assigned, type Connection, type Direction, isError } from './connections.ts';
 import type { Packet } from './join.ts';
 import { packetLabel } from './label.ts';
@@ -203,16 +203,29 @@ function replyFromConntrack(
 }
 
 export function entryOf(connection: Connection, conntrack: ConntrackEntry[]): ConntrackEntry | undefined {
-  const { original, protocol } = connection;
-  return conntrack.find(
-    entry =>
-      entry.protocol === protocol &&
-      entry.original.src === original.src &&
-      entry.original.dst === original.dst &&
-      entry.original.sport === original.sport &&
-      entry.original.dport === original.dport &&
-      (entry.original.icmpId === undefined ||
-        connection.icmpId === undefined ||
-        entry.original.icmpId === connection.icmpId),
-  );
+  const { original, protocol, icmpId } = connection;
+  return indexOf(conntrack)
+    .get(entryKey(protocol, original))
+    ?.find(({ original: { icmpId: id } }) => id === undefined || icmpId === undefined || id === icmpId);
+}
+
+const indexes = new WeakMap<ConntrackEntry[], Map<string, ConntrackEntry[]>>();
+
+/** A busy node has a hundred thousand entries, and every connection of a trace asks for its own. */
+function indexOf(conntrack: ConntrackEntry[]): Map<string, ConntrackEntry[]> {
+  const known = indexes.get(conntrack);
+  if (known) return known;
+  const index = new Map<string, ConntrackEntry[]>();
+  for (const entry of conntrack) {
+    const key = entryKey(entry.protocol, entry.original);
+    const list = index.get(key);
+    if (list) list.push(entry);
+    else index.set(key, [entry]);
+  }
+  indexes.set(conntrack, index);
+  return index;
+}
+
+function entryKey(protocol: string, { src, sport, dst, dport }: Tuple): string {
+  return `${protocol} ${src} ${sport ?? ''} ${dst} ${dport ?? ''}`;
 }

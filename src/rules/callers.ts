@@ -17,6 +17,17 @@ export function callersByRules(
   table: string,
   chain: string,
 ): Caller[] | undefined {
+  const key = `${family} ${table} ${chain}`;
+  const found = known.get(book) ?? new Map<string, Caller[] | undefined>();
+  known.set(book, found);
+  if (!found.has(key)) found.set(key, findCallers(book, family, table, chain));
+  return found.get(key);
+}
+
+/** Asked for every line of a trace. */
+const known = new WeakMap<RuleBook, Map<string, Caller[] | undefined>>();
+
+function findCallers(book: RuleBook, family: TableFamily, table: string, chain: string): Caller[] | undefined {
   const refs = book.chain('nft', family, table, chain);
   if (refs.length === 0 || refs.some(ref => ref.chain.hook !== undefined)) return undefined;
   const callers = new Map<string, Caller>();

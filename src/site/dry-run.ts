@@ -3,6 +3,7 @@ import type { TraceOrder } from '../collect.ts';
 import { agentEnvironment } from '../plan/agent.ts';
 import { AGENT_COMMAND, agentPod, ephemeralContainer, type Manifest, probePod } from '../plan/pods.ts';
 import { RAW_STAYS } from '../plan/rules.ts';
+import { shellWord } from '../plan/shell-word.ts';
 import type { Target } from '../plan/target.ts';
 import { stringifyYaml } from '../yaml.ts';
 import type { OpenOrder } from './open.ts';
@@ -31,16 +32,16 @@ function document(what: string, value: object): string {
 
 /** As comments, so that the whole stays YAML. */
 function commandsText(trace: TraceOrder): string {
-  const env = Object.entries(agentEnvironment(trace)).map(([key, value]) => `${key}=${quoted(value)}`);
+  const env = Object.entries(agentEnvironment(trace)).map(([key, value]) => `${key}=${shellWord(value)}`);
   const lines = [
     'run in the agent, with the script of its TS_AGENT:',
-    ...['env', ...env, ...AGENT_COMMAND.map(quoted)]
+    ...['env', ...env, ...AGENT_COMMAND.map(shellWord)]
       .join(' ')
       .split('\n')
       .map(line => `  ${line}`),
     'run in the probe:',
     ...trace.probes
-      .map(group => `  ${group.map(({ argv }) => argv.map(quoted).join(' ')).join('  &  ')}`)
+      .map(group => `  ${group.map(({ argv }) => argv.map(shellWord).join(' ')).join('  &  ')}`)
       .map(line => line.replaceAll('\n', '\n  ')),
     'then both pods are deleted.',
     ...(trace.method === 'raw' ? [RAW_STAYS] : []),
@@ -50,9 +51,4 @@ function commandsText(trace: TraceOrder): string {
     .split('\n')
     .map(line => `# ${line}`)
     .join('\n')}\n`;
-}
-
-/** A word as a shell would need it. */
-function quoted(word: string): string {
-  return /^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

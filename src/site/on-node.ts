@@ -78,7 +78,7 @@ async function askPod(
     forced: true,
     seconds: SECONDS,
     script,
-    hostFiles: false,
+    log: 'none',
     lock,
   });
   const name = question.name ?? agentName(run);

@@ -1,5 +1,6 @@
 /** Pods made, waited for and taken away again; what keeps one from starting is told in its own words. */
 import { ApiError, hasStatus, TraceError } from '../errors.ts';
+import { canonicalAddress } from '../ip.ts';
 import type { Manifest } from '../plan/pods.ts';
 import type { Cluster } from '../ports.ts';
 import { paths } from './paths.ts';
@@ -60,11 +61,12 @@ export function readPodState(value: unknown, container: string): PodState {
   const own = [...(status.containerStatuses ?? []), ...(status.ephemeralContainerStatuses ?? [])].find(
     one => one.name === container,
   );
-  const ips = (list: { ip?: string }[] | undefined) => (list ?? []).flatMap(({ ip }) => ip ?? []);
+  const ips = (list: { ip?: string }[] | undefined) =>
+    (list ?? []).flatMap(({ ip }) => canonicalAddress(ip ?? '') ?? []);
   const state: PodState = {
     phase: status.phase ?? 'Unknown',
     ips: ips(status.podIPs),
-    hostIps: status.hostIPs ? ips(status.hostIPs) : [status.hostIP ?? ''].filter(Boolean),
+    hostIps: status.hostIPs ? ips(status.hostIPs) : ips([{ ip: status.hostIP }]),
     running: own?.state?.running !== undefined && (status.podIPs?.length ?? 0) > 0,
     deleted: metadata?.deletionTimestamp !== undefined,
   };

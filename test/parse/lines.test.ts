@@ -75,3 +75,74 @@ describe('lines, however the chunks were cut', () => {
       ),
     ));
 });
+
+describe('holes of zero bytes, as a power loss leaves them', () => {
+  function splitHoles(...chunks: string[]) {
+    const told: (string | number)[][] = [];
+    const splitter = createLineSplitter(
+      (text, number) => told.push([number, text]),
+      (bytes, number) => told.push([number, bytes]),
+    );
+    for (const chunk of chunks) splitter.push(chunk);
+    splitter.end();
+    return told;
+  }
+  const zeros = (count: number) => '\0'.repeat(count);
+
+  it.each([
+    {
+      name: 'between two lines',
+      chunks: [`a\n${zeros(9)}b\n`],
+      want: [
+        [1, 'a'],
+        [2, 9],
+        [2, 'b'],
+      ],
+    },
+    {
+      name: 'in the middle of a line',
+      chunks: [`a\nb${zeros(9)}c\nd\n`],
+      want: [
+        [1, 'a'],
+        [2, 'b'],
+        [2, 9],
+        [2, 'c'],
+        [3, 'd'],
+      ],
+    },
+    {
+      name: 'at the beginning',
+      chunks: [`${zeros(3)}a\n`],
+      want: [
+        [1, 3],
+        [1, 'a'],
+      ],
+    },
+    {
+      name: 'at the end',
+      chunks: [`a\n${zeros(3)}`],
+      want: [
+        [1, 'a'],
+        [2, 3],
+      ],
+    },
+    { name: 'nothing else', chunks: [zeros(5)], want: [[1, 5]] },
+    {
+      name: 'over three chunks',
+      chunks: [`a${zeros(2)}`, zeros(2), `${zeros(1)}b\n`],
+      want: [
+        [1, 'a'],
+        [1, 5],
+        [1, 'b'],
+      ],
+    },
+    {
+      name: 'longer than the longest line',
+      chunks: [zeros(LONGEST_LINE), `${zeros(1)}b\n`],
+      want: [
+        [1, LONGEST_LINE + 1],
+        [1, 'b'],
+      ],
+    },
+  ])('$name', ({ chunks, want }) => expect(splitHoles(...chunks)).toEqual(want));
+});

@@ -22,7 +22,7 @@ const order = (more: Partial<AgentPodOrder> = {}): AgentPodOrder => ({
   forced: false,
   seconds: 60,
   script: 'echo "$1"',
-  hostFiles: false,
+  log: 'auto',
   lock: false,
   ...more,
 });
@@ -114,26 +114,22 @@ describe('the probe', () => {
 });
 
 describe('the agent', () => {
-  const base = ['NET_ADMIN', 'NET_RAW', 'SETUID', 'SETGID', 'SYSLOG'];
   test.each<[string, Partial<AgentPodOrder>, string[], string[]]>([
-    ['usually', {}, base, ['run', 'sysctl']],
-    [
-      "with the node's files",
-      { hostFiles: true },
-      [...base, 'SYS_CHROOT', 'DAC_READ_SEARCH'],
-      ['run', 'sysctl', 'host'],
-    ],
-    ['with the lock of the tables', { lock: true }, base, ['run', 'sysctl', 'lock']],
-    [
-      'with both',
-      { lock: true, hostFiles: true },
-      [...base, 'SYS_CHROOT', 'DAC_READ_SEARCH'],
-      ['run', 'sysctl', 'lock', 'host'],
-    ],
+    ['usually', {}, ['SETGID', 'SYSLOG'], ['run', 'sysctl']],
+    ['of no log', { log: 'none' }, [], ['run', 'sysctl']],
+    ['of NFLOG', { log: 'nflog' }, ['SETGID'], ['run', 'sysctl']],
+    ['of the kernel log', { log: 'kmsg' }, ['SYSLOG'], ['run', 'sysctl']],
+    ['of the journal', { log: 'journald' }, ['SYS_CHROOT'], ['run', 'sysctl', 'host']],
+    ["of the node's files", { log: 'file' }, ['DAC_READ_SEARCH'], ['run', 'sysctl', 'host']],
+    ['with the lock of the tables', { lock: true }, ['SETGID', 'SYSLOG'], ['run', 'sysctl', 'lock']],
+    ['with both', { lock: true, log: 'file' }, ['DAC_READ_SEARCH'], ['run', 'sysctl', 'lock', 'host']],
   ])('%s has what it needs, and no more', (_, more, capabilities, volumes) => {
     const pod = agentPod(order({ node: 'n1', ...more }));
     const container = containerOf(pod);
-    expect(container.securityContext.capabilities).toEqual({ drop: ['ALL'], add: capabilities });
+    expect(container.securityContext.capabilities).toEqual({
+      drop: ['ALL'],
+      add: ['NET_ADMIN', 'NET_RAW', ...capabilities],
+    });
     expect(container.securityContext).toMatchObject({ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true });
     expect(specOf(pod).volumes.map(({ name }: Any) => name)).toEqual(volumes);
     expect(container.volumeMounts.map(({ name }: Any) => name)).toEqual(volumes);
@@ -145,7 +141,7 @@ describe('the agent', () => {
     });
   });
   test("the node's files can only be read", () => {
-    const mounts = containerOf(agentPod(order({ hostFiles: true }))).volumeMounts;
+    const mounts = containerOf(agentPod(order({ log: 'journald' }))).volumeMounts;
     expect(mounts.find(({ name }: Any) => name === 'host')).toMatchObject({ readOnly: true });
   });
   test.each([

@@ -48,20 +48,19 @@ describe.each(SCOPES)('nft: %s', (_, one) => {
   test('no set, map, verdict map, concatenation or brace in any rule', () => {
     for (const line of rules)
       expect(line).not.toMatch(
-        /[{}@]|\b(v?map|set (?!1$)|elements?|counter|drop|accept|reject|dnat|snat|redirect|masquerade|mark)\b| \. /,
+        /[{}@]|\b(v?map|set (?!1$)|elements?|drop|accept|reject|dnat|snat|redirect|masquerade|mark)\b| \. /,
       );
   });
   test('nothing but marking for the trace', () => {
     for (const line of rules) expect(line).toMatch(/ meta nftrace set 1$/);
   });
-  test('every rule is about the pod, and its rate is limited where packets come in', () => {
+  test('every rule is about the pod, and its rate is limited, counted before and behind', () => {
     for (const line of rules)
       expect(
         one.podIps.some(ip => line.split(' ').includes(ip)),
         line,
       ).toBe(true);
-    for (const line of rules.filter(rule => !rule.includes(' post ')))
-      expect(line).toContain('limit rate 500/second burst 1000 packets');
+    for (const line of rules) expect(line).toContain(' counter limit rate 500/second burst 1000 packets counter ');
   });
   test('one command a line', () => {
     for (const line of commands) expect(line).not.toMatch(/\n|;(?!\s*\})/);

@@ -232,3 +232,80 @@ describe('the turn at the packet log', () => {
     expect(run(script, parts, { readers, 2: logger })).toEqual([want]);
   });
 });
+
+describe('a console that is slow holds up every packet whose line it prints', () => {
+  const TTY0 = 'tty0                 -WU (EC p  )    4:1\n';
+  const SERIAL = 'ttyS0                -W- (E  p a)    4:64\n';
+
+  /** The function, told to look into this folder instead of /proc. */
+  function console(level: string, consoles: string): string[] {
+    const text = part('console_is_safe')
+      .replaceAll('/proc/sys/kernel/printk', '"$dir/printk"')
+      .replaceAll('/proc/consoles', '"$dir/consoles"');
+    return run(`${text}\nconsole_is_safe && echo safe`, ['say'], { printk: level, consoles });
+  }
+
+  test.each([
+    ['a virtual terminal', '7\t4\t1\t7\n', TTY0, true],
+    ['a serial line that prints no warnings', '4\t4\t1\t7\n', TTY0 + SERIAL, true],
+    ['a serial line that prints warnings', '7\t4\t1\t7\n', TTY0 + SERIAL, false],
+    ['a serial line that prints warnings and nothing more', '5\t4\t1\t7\n', SERIAL, false],
+    ['a serial line that is not enabled', '7\t4\t1\t7\n', 'ttyS0                -W- (   p  )    4:64\n', true],
+    ['a serial line of an Arm machine', '7\t4\t1\t7\n', SERIAL.replace('ttyS0 ', 'ttyAMA0'), false],
+    ["a hypervisor's console", '7\t4\t1\t7\n', SERIAL.replace('ttyS0', 'hvc0 '), false],
+    ['the network', '7\t4\t1\t7\n', 'netcon0              -W- (E  p  )\n', false],
+    [
+      'memory that is read after a crash',
+      '7\t4\t1\t7\n',
+      'pstore-1             -W- (E  p  )\nramoops-1            -W- (E  p  )\n',
+      true,
+    ],
+    ['none at all', '7\t4\t1\t7\n', '', true],
+    ['nobody may look', '', '', true],
+  ])('%s', (_, level, consoles, safe) => {
+    const said = console(level, consoles);
+    if (safe) expect(said).toEqual(['safe']);
+    else
+      expect(said).toEqual([
+        expect.stringMatching(
+          /^@fail this node prints warnings on a console that is slow \(\w+\): .* use --log-source nflog$/,
+        ),
+      ]);
+  });
+});
+
+describe('what the limit left out', () => {
+  const rule = (before: number, behind: number) =>
+    `\t\tip saddr 10.1.0.2 udp dport 53 counter packets ${before} bytes 1 limit rate 500/second burst 1000 packets counter packets ${behind} bytes 1 meta nftrace set 1\n`;
+  const nft = (text: string) =>
+    run(
+      'nft() { [ "$3" = ip6 ] || cat "$dir/list"; }\nlimits',
+      ['limits'],
+      { list: text },
+      { TS_METHOD: 'nft', table: 'x' },
+    );
+  const raw = (count: number) =>
+    run(
+      'raw_programs() { echo listed; }\nlisted() { cat "$dir/list"; }\nlimits',
+      ['limits'],
+      {
+        list: `${String(count).padStart(8)} 1 TRACE  udp  --  *  *  10.1.0.2  0.0.0.0/0  udp dpt:53 TIME until date 2026-11-21 limit: avg 500/sec burst 1000 /* trace-svc:abc */\n   99999 1 TRACE  all  --  *  * limit: avg 1/sec burst 5 /* trace-svc:other */\n`,
+      },
+      { TS_METHOD: 'raw', tag: 'trace-svc:abc' },
+    );
+
+  test.each([
+    ['nft: every packet was traced', () => nft(rule(40, 40) + rule(0, 0)), []],
+    [
+      'nft: some were not',
+      () => nft(rule(40, 40) + rule(99_000, 2000)),
+      ['@lost more packets came than the 500/second that are traced: of 99000, 97000 were not'],
+    ],
+    ['raw: fewer than it lets by at once', () => raw(999), []],
+    [
+      'raw: as many',
+      () => raw(1500),
+      ['@lost more packets may have come than the 500/sec that are traced: a rule traced 1500 of them'],
+    ],
+  ])('%s', (_, said, want) => expect(said()).toEqual(want));
+});

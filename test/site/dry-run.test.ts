@@ -23,7 +23,7 @@ const common = {
 const open = (more: Partial<OpenOrder> = {}): OpenOrder => ({
   run: 'abcd1234',
   probe: { ...common, pullSecrets: [], node: 'n1' },
-  agent: { ...common, pullSecrets: [], node: 'n1', script: 'echo "$1"; # it\'s\n', hostFiles: false, lock: false },
+  agent: { ...common, pullSecrets: [], node: 'n1', script: 'echo "$1"; # it\'s\n', log: 'auto', lock: false },
   startTimeoutMs: 1,
   ...more,
 });

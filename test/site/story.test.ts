@@ -280,7 +280,7 @@ describe('a place', () => {
   const order: OpenOrder = {
     run: 'abcd1234',
     probe: common,
-    agent: { ...common, node: 'n1', script: '', hostFiles: false, lock: false },
+    agent: { ...common, node: 'n1', script: '', log: 'auto', lock: false },
     startTimeoutMs: 5000,
   };
   const pod = (container: string) => ({
