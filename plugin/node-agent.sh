@@ -8,7 +8,8 @@
 #   TS_RUN       run id, letters and digits; every rule and file carries it
 #   TS_DEADLINE  seconds this may last; afterwards the guard removes everything, even if nobody is left to ask
 #   TS_METHOD    nft, raw, or auto: what this node can do
-#   TS_NFT       for nft: the injecting table as nft commands, one a line
+#   TS_NFT       a table of ours as nft commands, one a line; for nft: the injecting one, for raw: one without hooks that makes nft
+#                tables speak of packets that legacy rules have traced
 #   TS_RAW       for raw: rules, one a line, `FAMILY CHAIN SPEC…` (4 PREROUTING -s …); @STOP@ stands for the deadline's date
 #   TS_LOG       where legacy TRACE lines are read: nflog, kmsg, journald, file, none, or auto
 #   TS_BUDGET    trace lines of each source before it is cut off
@@ -295,6 +296,8 @@ console_is_safe() {
 # is read when the probes are done; then there is one writer on our output, and no line is cut by another.
 bounded() { ulimit -f $((TS_BUDGET * 2)); }
 
+nft_has_hooks() { [ -n "$nft_works" ] && nft list chains 2>/dev/null | grep -q ' hook '; }
+
 start_nft() {
   mkfifo "$dir/nft.in" || return 1
   : >"$dir/nft.out"
@@ -302,7 +305,7 @@ start_nft() {
   nft_pid=$!
   own $nft_pid
   exec 3>"$dir/nft.in"
-  if [ "$TS_METHOD" = nft ]; then : >"$dir/table"; printf '%s\n' "$TS_NFT" >&3; fi
+  : >"$dir/table"; printf '%s\n' "$TS_NFT" >&3
   printf 'monitor trace\n' >&3
   until nft_listens; do
     # Where an image has no terminal database nft says so as well, and works.
@@ -321,7 +324,7 @@ nft_ended() {
 
 # The trace group of nfnetlink is the 9th (include/uapi/linux/netfilter/nfnetlink.h): bit 0x100 in /proc/net/netlink.
 nft_listens() {
-  if [ "$TS_METHOD" = nft ]; then nft list table ip "$table" >/dev/null 2>&1 || nft list table ip6 "$table" >/dev/null 2>&1 || return 1; fi
+  nft list table ip "$table" >/dev/null 2>&1 || nft list table ip6 "$table" >/dev/null 2>&1 || return 1
   awk '$2 == 12 && substr($4, length($4) - 2, 1) % 2 == 1 {found = 1} END {exit !found}' /proc/net/netlink
 }
 
@@ -657,8 +660,7 @@ trace() {
   step method chosen
   start_log || exit 1
   step log open
-  # The mark that has a packet traced is one for both kinds of tables: where legacy rules set it, nft's speak as well.
-  if [ -n "$nft_works" ]; then start_nft || exit 1; fi
+  if [ "$TS_METHOD" = nft ] || nft_has_hooks; then start_nft || exit 1; fi
   step nft started
   if [ "$TS_METHOD" = raw ]; then start_raw || exit 1; fi
   step rules in

@@ -1,5 +1,5 @@
 /** What a node agent is told: the environment of plugin/node-agent.sh. The same for a pod, the lab, and --dry-run. */
-import { nftCommands, rawRules, type TraceScope } from './rules.ts';
+import { nftCommands, nftSwitch, rawRules, type TraceScope } from './rules.ts';
 
 export type Method = 'auto' | 'nft' | 'raw';
 /** Where the legacy tables' lines are read. */
@@ -34,7 +34,7 @@ export function agentEnvironment(order: AgentOrder): Record<string, string> {
     TS_RUN: scope.run,
     TS_DEADLINE: String(order.seconds),
     TS_METHOD: method,
-    TS_NFT: method === 'raw' ? '' : nftCommands(scope).join('\n'),
+    TS_NFT: (method === 'raw' ? nftSwitch(scope) : nftCommands(scope)).join('\n'),
     TS_RAW: method === 'nft' ? '' : rawRules(scope).join('\n'),
     TS_LOG: order.log,
     TS_BUDGET: String(BUDGET),

@@ -43,6 +43,20 @@ export function nftCommands(scope: TraceScope): string[] {
   });
 }
 
+/**
+ * For method raw on a node that has nft tables as well. The mark that legacy TRACE sets is one for both, but the kernel lets nft
+ * tables speak only while some nft rule can set it (nft_trace_enabled, net/netfilter/nft_meta.c): this one, in a chain that no
+ * packet comes to.
+ */
+export function nftSwitch({ run }: TraceScope): string[] {
+  const table = `ip ${tableName(run)}`;
+  return [
+    `add table ${table} { flags owner; }`,
+    `add chain ${table} switch`,
+    `add rule ${table} switch meta nftrace set 1`,
+  ];
+}
+
 /** Counted before and behind, so that the node can say how many packets were not traced. */
 const LIMIT = `counter limit rate ${RATE}/second burst ${BURST} packets counter`;
 
