@@ -36,7 +36,7 @@ export interface Started {
 }
 
 export async function startRun(plan: Omit<Plan, 'way'>): Promise<Started> {
-  const folder = mkdtempSync(join(tmpdir(), 'trace-svc-kills-'));
+  const folder = mkdtempSync(join(tmpdir(), 'trace-svc-test-'));
   const { road, file } = await ownRoad(folder);
   const words = [
     '-n',
