@@ -5,7 +5,7 @@ import type { AgentRequest } from './request-live.ts';
 import { lookUpNodes } from './site/lookup.ts';
 import { nodesToAsk } from './site/nodes.ts';
 import { askNode, nodeQuestion } from './site/on-node.ts';
-import { deletePod } from './site/pods.ts';
+import { deletePod, waitUntilGone } from './site/pods.ts';
 import { listPods, readStrays } from './site/strays.ts';
 
 export interface CleanupRequest extends AgentRequest {
@@ -32,18 +32,26 @@ export async function runCleanup(request: CleanupRequest, deps: CleanupDeps): Pr
     const nodes = await nodesToSweep(request, deps);
     out.step(`looking at ${nodes.length === 1 ? nodes[0] : `${nodes.length} nodes`}`);
     const results = await inGroups(nodes, 8, node => sweepNode(node, request, deps));
-    const said = [...pods, ...results.flatMap(result => result.lines)];
+    const still = (await Promise.all(pods.told.map(ref => stillThere(cluster, ref)))).flat();
+    const said = [...pods.lines, ...still, ...results.flatMap(result => result.lines)];
     out.result(`${said.length > 0 ? said.join('\n') : `nothing of ours is left on ${nodes.join(', ')}`}\n`);
-    return results.some(result => !result.clean) ? EXIT.cleanupIncomplete : EXIT.answered;
+    return still.length > 0 || results.some(result => !result.clean) ? EXIT.cleanupIncomplete : EXIT.answered;
   } finally {
     cluster.close();
   }
 }
 
-async function removePods({ run }: CleanupRequest, { cluster, signal, now }: CleanupDeps): Promise<string[]> {
+interface Removal {
+  lines: string[];
+  /** Deleted, and given a moment to end in order. */
+  told: { namespace: string; name: string }[];
+}
+
+async function removePods({ run }: CleanupRequest, { cluster, signal, now }: CleanupDeps): Promise<Removal> {
   const pods = await listPods(cluster, signal);
   const found = readStrays(pods, run, now() + cluster.clockAheadMs());
-  const lines: string[] = [];
+  const removal: Removal = { lines: [], told: [] };
+  const { lines, told } = removal;
   for (const { namespace, name, why, run: own } of found) {
     if (why === undefined) {
       lines.push(`pod ${namespace}/${name} stays: run ${own} is within its time (--run ${own} removes it)`);
@@ -51,8 +59,20 @@ async function removePods({ run }: CleanupRequest, { cluster, signal, now }: Cle
     }
     await deletePod(cluster, { namespace, name }, 3);
     lines.push(`removed pod ${namespace}/${name}: ${why}`);
+    told.push({ namespace, name });
   }
-  return lines;
+  return removal;
+}
+
+/** @returns a line about a pod that does not go */
+async function stillThere(
+  cluster: Cluster,
+  { namespace, name }: { namespace: string; name: string },
+): Promise<string[]> {
+  return waitUntilGone(cluster, { namespace, name }).then(
+    () => [],
+    (error: Error) => [`pod ${namespace}/${name}: ${error.message}`],
+  );
 }
 
 async function nodesToSweep({ node }: CleanupRequest, { cluster, signal }: CleanupDeps): Promise<string[]> {
