@@ -2,8 +2,8 @@
  * Which base chains must a packet have met between two hooks? Those the rules list, and those other packets of the same
  * trace met there. Chains of type nat are asked only for a connection's first packet, so their absence proves nothing.
  */
-import type { Backend, Family, Hook, PacketHeader, TraceEvent } from '../model.ts';
-import type { RuleBook } from '../rules/book.ts';
+import type { Backend, Chain, Family, Hook, PacketHeader, Table, TraceEvent } from '../model.ts';
+import { isOwnRule, type RuleBook } from '../rules/book.ts';
 import { evaluateRule, type PacketFacts } from '../rules/evaluate.ts';
 import { builtinHook, place, tableHooks, tablePriority } from '../rules/hooks.ts';
 import { OWN_TABLE } from '../rules/locate.ts';
@@ -40,7 +40,7 @@ export function createExpectations(passes: Pass[], book: RuleBook): Expectations
     if (pass.shape && shapes.get(pass.shape) === source) continue;
     if (pass.shape && source !== undefined) shapes.set(pass.shape, source);
     learnStart(pass, starts);
-    learnFrom(pass, known);
+    learnFrom(pass, known, book);
   }
   for (const ruleset of book.rulesets) for (const table of ruleset.tables) learnFromTable(table, known);
   const sorted = [...known.values()].filter(c => !c.nat).sort((a, b) => a.place - b.place);
@@ -88,15 +88,39 @@ function tracedByRule(book: RuleBook, header: PacketHeader, segment: Segment): n
   return traced ? place(hook, -300) : Number.POSITIVE_INFINITY;
 }
 
+/** The table that marked the packet is the one of its own run. Others trace on the same node, and their tables come and go. */
+function isMarkedIn(pass: Pass, table: string): boolean {
+  return eventsOf(pass).some(({ point }) => point.table === table && point.kind === 'rule');
+}
+
+/** A raw table of iptables-nft with nothing but rules of tracers was made by one of them, and goes with it. */
+function isTracersAlone(table: Table, chain: Chain): boolean {
+  return table.backend === 'nft' && table.name === 'raw' && chain.rules.every(isOwnRule);
+}
+
+/** By the rules that were there at the end: it may be gone by then. */
+function comesAndGoes(
+  book: RuleBook,
+  backend: Backend,
+  family: Family | 'inet',
+  table: string,
+  chain: string,
+): boolean {
+  if (backend !== 'nft' || table !== 'raw' || builtinHook(chain) === undefined || book.rulesets.length === 0)
+    return false;
+  return book.chain('nft', family, table, chain).every(ref => ref.chain.rules.every(isOwnRule));
+}
+
 function add(known: Map<string, ExpectedChain>, chain: ExpectedChain): void {
   known.set(`${chain.backend} ${chain.family} ${chain.table} ${chain.chain}`, chain);
 }
 
-function learnFrom(pass: Pass, known: Map<string, ExpectedChain>): void {
+function learnFrom(pass: Pass, known: Map<string, ExpectedChain>, book: RuleBook): void {
   for (const segment of placesOf(pass)) {
     if (segment.base === undefined || segment.priority === undefined) continue;
     // A packet is traced from the injecting rule on: that this chain was seen says nothing of packets marked later.
-    if (OWN_TABLE.test(segment.table) && segment.hook !== 'postrouting') continue;
+    if (OWN_TABLE.test(segment.table) && (segment.hook !== 'postrouting' || !isMarkedIn(pass, segment.table))) continue;
+    if (comesAndGoes(book, pass.backend, segment.family, segment.table, segment.base)) continue;
     const { family, hook, table, base } = segment;
     if (pass.backend === 'legacy') for (const other of tableHooks(table)) addBuiltin(known, segment, other);
     add(known, {
@@ -125,14 +149,13 @@ function addBuiltin(known: Map<string, ExpectedChain>, segment: Place, hook: Hoo
   });
 }
 
-function learnFromTable(
-  table: RuleBook['rulesets'][number]['tables'][number],
-  known: Map<string, ExpectedChain>,
-): void {
+function learnFromTable(table: Table, known: Map<string, ExpectedChain>): void {
   if (table.family !== 'ip' && table.family !== 'ip6' && table.family !== 'inet') return;
   for (const chain of table.chains.values()) {
     if (!chain.hook || chain.priority === undefined) continue;
-    if (OWN_TABLE.test(table.name) && chain.hook !== 'postrouting') continue;
+    // Learned where it was met: that of another run may have come later.
+    if (OWN_TABLE.test(table.name)) continue;
+    if (isTracersAlone(table, chain)) continue;
     if (!HOOKS_OF_IP.has(chain.hook)) continue;
     // iptables-nft-save invents the empty builtin chains of a table that nft does not have; only a chain with rules is sure.
     if (table.backend === 'nft' && chain.type === undefined && builtinHook(chain.name) && chain.rules.length === 0)
