@@ -93,13 +93,21 @@ function pickOf(connection: ConnectionCase, times: number, context: ExplainConte
 function findPick(connection: ConnectionCase, context: ExplainContext): Found {
   for (const hop of connection.first?.journey.hops ?? []) {
     if (hop.event !== 'rule' || hop.hook !== 'prerouting') continue;
-    for (const { chain } of context.book.chain(hop.backend, hop.family, hop.table, hop.chain)) {
-      const rule = chain.rules[(hop.rule ?? 0) - 1];
-      const odds = rule && !isAffinity(rule) ? oddsIn(chain, rule, context) : undefined;
+    const listings = context.book.chain(hop.backend, hop.family, hop.table, hop.chain);
+    const rules = listings.flatMap(({ chain }) => ruleOf(chain, hop) ?? []);
+    // nft lists iptables' rules without the part that tells of affinity; iptables-save tells of it.
+    if (rules.some(isAffinity)) return undefined;
+    for (const { chain } of listings) {
+      const rule = ruleOf(chain, hop);
+      const odds = rule && oddsIn(chain, rule, context);
       if (odds?.has(endpointOf(connection))) return { hop, odds };
     }
   }
   return undefined;
+}
+
+function ruleOf(chain: Chain, hop: Hop): Rule | undefined {
+  return chain.rules[(hop.rule ?? 0) - 1];
 }
 
 function oddsIn(chain: Chain, rule: Rule, context: ExplainContext): Odds | undefined {
