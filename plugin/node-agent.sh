@@ -322,10 +322,12 @@ nft_ended() {
   else say "fail nft: $(tr '\n' ' ' <"$dir/nft.err")"; fi
 }
 
-# The trace group of nfnetlink is the 9th (include/uapi/linux/netfilter/nfnetlink.h): bit 0x100 in /proc/net/netlink.
+# The trace group of nfnetlink is the 9th (include/uapi/linux/netfilter/nfnetlink.h): bit 0x100 in /proc/net/netlink. Others
+# on the node may listen as well: it has to be a socket of our nft.
 nft_listens() {
   nft list table ip "$table" >/dev/null 2>&1 || nft list table ip6 "$table" >/dev/null 2>&1 || return 1
-  awk '$2 == 12 && substr($4, length($4) - 2, 1) % 2 == 1 {found = 1} END {exit !found}' /proc/net/netlink
+  own=$(ls -l "/proc/$nft_pid/fd" 2>/dev/null | sed -n 's/.*socket:\[\([0-9]*\)\]$/ \1 /p' | tr -d '\n')
+  awk -v own="$own" '$2 == 12 && index(own, " " $NF " ") && substr($4, length($4) - 2, 1) % 2 == 1 {found = 1} END {exit !found}' /proc/net/netlink
 }
 
 start_log() {
@@ -441,7 +443,8 @@ start_raw() {
   for family in $(sed -n 's/^\([46]\) .*/ip\1/p' "$dir/raw" | sort -u); do
     [ "$flavour" = legacy ] || mark_made "${family%4}"
   done
-  if [ "$flavour" = legacy ] && ! legacy_tables 4 | grep -qx raw; then
+  # The lab's node, where no kube-proxy is asked, goes with its namespace.
+  if [ "$flavour" = legacy ] && [ -n "${TS_PROXY:-}" ] && ! legacy_tables 4 | grep -qx raw; then
     say "say This node had no legacy raw table. Now it has an empty one, which the kernel keeps until the node starts again or iptable_raw is unloaded."
   fi
   while read -r family chain spec; do

@@ -78,6 +78,11 @@ export function emptyCapture(origin: Capture['origin'], objects: KubeObjects): C
   };
 }
 
+/** What the node told, by its name: text, each of it. */
+function oddFact(capture: Partial<Capture>): string | undefined {
+  return Object.entries(capture.node?.tools ?? {}).find(([, value]) => typeof value !== 'string')?.[0];
+}
+
 /** Something of ours is still there. */
 export function markLeft(capture: Capture, left: string[]): void {
   if (left.length === 0) return;
@@ -105,7 +110,11 @@ export function decodeCapture(value: unknown, name: string): Capture {
   const base = emptyCapture(given.origin ?? 'files', { services: [], endpoints: [], pods: [], nodes: [] });
   const capture = { ...base, ...given, objects: { ...base.objects, ...given.objects } };
   // Spread, a list would look like no objects at all.
-  const wrong = departsFrom(given.objects ?? {}, {}, 'objects') ?? departsFrom(capture, SHAPE, '');
+  const odd = oddFact(given);
+  const wrong =
+    departsFrom(given.objects ?? {}, {}, 'objects') ??
+    departsFrom(capture, SHAPE, '') ??
+    (odd === undefined ? undefined : `node.tools.${odd} is no text`);
   if (wrong !== undefined)
     throw new TraceError('usage', `${name} is a damaged capture: ${wrong}`, 'Save the run again with --save.');
   return capture;

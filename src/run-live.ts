@@ -117,7 +117,10 @@ function secondsFor({ count, timeout, deadline }: LiveRequest): number {
 function announcement(request: LiveRequest, { target, node, namespace, agentNamespace, seconds }: Plan): string {
   const { service, port, address } = target;
   const where = node === undefined ? 'a node' : `node ${node}`;
-  const from = request.from === undefined ? `a probe pod in ${namespace}` : `pod ${namespace}/${request.from}`;
+  const from =
+    request.from === undefined
+      ? `a probe pod in ${namespace}`
+      : `pod ${namespace}/${request.from} (by an ephemeral container, whose record stays in that pod)`;
   return (
     `tracing ${service.namespace}/${service.name} at ${address ?? 'a node port'}:${port} from ${from} on ${where}: trace rules for that ` +
     `pod's address and an agent pod in ${agentNamespace}, for ${seconds} s at most, removed at the end` +

@@ -3,10 +3,10 @@
  * address a packet was last seen to go to, and whether the endpoint the rules lead to is one the Service has now.
  */
 import { familyOf, hostPort } from '../ip.ts';
-import type { Evidence, NodeFacts } from '../model.ts';
+import type { Hop, NodeFacts } from '../model.ts';
 import type { ConnectionCase } from './cases.ts';
 import type { ExplainContext } from './context.ts';
-import { type CheckInput, type Draft, draftOf, endpointText, hopEvidence, type NumberOf, sentToText } from './draft.ts';
+import { type CheckInput, type Draft, draftOf, endpointText, hopEvidence, sentToText } from './draft.ts';
 
 /** Findings of a packet that was sent on and of which nothing more is known. */
 const OPEN_ENDS = new Set(['EndpointSilent', 'DroppedByKernel', 'ReplyLost']);
@@ -118,10 +118,14 @@ export function checkBehind(input: CheckInput): Draft[] {
     count: ofFamily.length,
   };
   if (context.kernel.syncedSecondsAgo !== undefined) facts.synced = context.kernel.syncedSecondsAgo;
-  const draft = draftOf(input, 'KubeProxyBehind', facts, dnatEvidence(connection, numberOf));
+  const by = dnatHop(connection);
+  // Somebody else's translation says nothing of kube-proxy.
+  if (by && by.table !== 'kube-proxy' && !/^KUBE-/.test(by.chain)) return [];
+  const evidence = connection.first ? hopEvidence(connection.first, by, numberOf) : [];
+  const draft = draftOf(input, 'KubeProxyBehind', facts, evidence);
   return [fate.kind === 'answered' ? { ...draft, severity: 'warning' } : draft];
 }
 
-function dnatEvidence({ first, dnat }: ConnectionCase, numberOf: NumberOf): Evidence[] {
-  return first ? hopEvidence(first, first.journey.hops[(dnat?.beforeHop ?? 1) - 1], numberOf) : [];
+function dnatHop({ first, dnat }: ConnectionCase): Hop | undefined {
+  return first?.journey.hops[(dnat?.beforeHop ?? 1) - 1];
 }

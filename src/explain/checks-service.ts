@@ -2,7 +2,8 @@
 import { hostPort, parseHostPort } from '../ip.ts';
 import type { Hop } from '../model.ts';
 import type { Traced } from '../reconstruct/traced.ts';
-import { type Case, type ConnectionCase, lastHop } from './cases.ts';
+import { type ConnectionCase, lastHop } from './cases.ts';
+import { acceptedOnly, answered } from './checks-answered.ts';
 import {
   type CheckInput,
   type Draft,
@@ -32,47 +33,11 @@ const CHECKS: Check[] = [
   refused,
   unreachable,
   replyLost,
+  acceptedOnly,
   silentAfterTranslation,
   silentUntranslated,
   stoppedAtRouting,
 ];
-
-function answered(input: CheckInput): Draft | undefined {
-  const { connection, one, numberOf } = input;
-  if (connection.fate.kind !== 'answered') return undefined;
-  const facts: Draft['facts'] = { protocol: connection.connection.protocol };
-  if (connection.endpoint) facts.endpoint = endpointText(connection);
-  if (one.probe.httpStatus !== undefined) facts.status = one.probe.httpStatus;
-  if (one.connections.length > 1) {
-    facts.connections = one.connections.length;
-    facts.answered = answeredFrom(one).get(facts.endpoint?.toString() ?? '') ?? 1;
-  }
-  const found = draftOf(
-    input,
-    'ServiceAnswered',
-    facts,
-    packetEvidence(connection.fate.by ?? connection.first, numberOf),
-  );
-  // A server that answers with its own failure has answered; that is not the network's fault, but nobody's success.
-  if ((one.probe.httpStatus ?? 0) >= 500) found.severity = 'warning';
-  return found;
-}
-
-/** How many connections of a case each endpoint answered; counted once, for there may be many. */
-function answeredFrom(one: Case): Map<string, number> {
-  const known = counted.get(one);
-  if (known) return known;
-  const counts = new Map<string, number>();
-  for (const connection of one.connections) {
-    if (connection.fate.kind !== 'answered') continue;
-    const endpoint = connection.endpoint ? endpointText(connection) : '';
-    counts.set(endpoint, (counts.get(endpoint) ?? 0) + 1);
-  }
-  counted.set(one, counts);
-  return counts;
-}
-
-const counted = new WeakMap<Case, Map<string, number>>();
 
 function rejectedOrDropped(input: CheckInput): Draft | undefined {
   const { connection, numberOf } = input;
@@ -220,6 +185,8 @@ function refused(input: CheckInput): Draft | undefined {
   const target = connection.service?.port?.targetPort;
   if (target !== undefined) facts.targetPort = target;
   if (!by) facts.byProbe = true;
+  // A rule that resets speaks with the endpoint's own address (xt_REJECT); one that sends ICMP does not.
+  if (connection.first?.outcome === 'left-node' && connection.connection.protocol === 'tcp') facts.left = true;
   return draftOf(input, 'EndpointRefused', facts, evidence);
 }
 

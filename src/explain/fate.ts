@@ -9,6 +9,8 @@ import type { Traced } from '../reconstruct/traced.ts';
 
 export type Fate =
   | { kind: 'answered'; by?: Traced }
+  /** The connection was made, and what was asked in it was not answered. */
+  | { kind: 'unanswered'; by: Traced; why: string }
   /** The endpoint itself said no: RST, or port unreachable from its address. */
   | { kind: 'refused'; by?: Traced }
   /** A rule said no, and the sender was told. */
@@ -39,11 +41,13 @@ export function decideFate(input: FateInput, probe: Probe): Fate {
     turnedAway(input) ??
     refused(input, probe) ??
     lost(input) ??
+    unanswered(input, probe) ??
     silent(input, probe) ?? { kind: 'unknown' }
   );
 }
 
 function answered({ requests, replies, connection }: FateInput, probe: Probe): Fate | undefined {
+  if (gaveUp(probe)) return undefined;
   const answer = replies.find(isAnswer);
   if (answer && (connection.protocol !== 'tcp' || wentOn(requests) || probe.outcome === 'answered'))
     return { kind: 'answered', by: answer };
@@ -51,6 +55,16 @@ function answered({ requests, replies, connection }: FateInput, probe: Probe): F
     return answer ? { kind: 'answered', by: answer } : { kind: 'answered' };
   // Replies may not have been traced; that the client went on after its SYN says that it was answered.
   return connection.protocol === 'tcp' && wentOn(requests) ? { kind: 'answered' } : undefined;
+}
+
+/** Who asked says that no answer came; that the connection was made does not speak against it. */
+function gaveUp({ kind, outcome, inferred }: Probe): boolean {
+  return kind === 'curl' && outcome === 'timeout' && !inferred;
+}
+
+function unanswered({ replies, requests }: FateInput, probe: Probe): Fate | undefined {
+  const by = replies.find(isAnswer);
+  return gaveUp(probe) && by && wentOn(requests) ? { kind: 'unanswered', by, why: probe.detail } : undefined;
 }
 
 /** Neither an error nor a reset, nor a packet whose protocol was not printed: that may be either. */

@@ -37,11 +37,13 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     severity: 'info',
     rank: 0,
     sentence: f =>
-      `${f.target} answered${f.status === undefined ? '' : ` with HTTP ${f.status}`}${f.endpoint ? ` from ${f.endpoint}` : ''}${connections(f)}`,
+      `${f.target} answered${f.status === undefined ? '' : ` with HTTP ${f.status}`}${f.endpoint ? ` from ${f.endpoint}` : ''}${connections(f)}${f.said ? `, but not as HTTP: ${f.said}` : ''}`,
     remedy: f =>
-      typeof f.status === 'number' && f.status >= 500
-        ? 'The network delivered the request; look into the logs of the pod that answered.'
-        : undefined,
+      f.said
+        ? 'The network delivered the request; does that port speak what it was asked? --scheme http or https chooses.'
+        : typeof f.status === 'number' && f.status >= 500
+          ? 'The network delivered the request; look into the logs of the pod that answered.'
+          : undefined,
   },
   NoEndpoints: {
     severity: 'error',
@@ -121,9 +123,11 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     severity: 'error',
     rank: 2,
     sentence: f =>
-      `${f.target} reached ${f.endpoint}, and ${f.byProbe ? 'the connection was refused there' : `that endpoint itself refused (${f.how})`}`,
+      f.left
+        ? `${f.target} was sent on to ${f.endpoint}, and the connection was refused${f.byProbe ? '' : ` (${f.how})`}: by that endpoint, or by a rule on its node, which this node cannot tell apart`
+        : `${f.target} reached ${f.endpoint}, and ${f.byProbe ? 'the connection was refused there' : `that endpoint itself refused (${f.how})`}`,
     remedy: f =>
-      `Nothing listens on that port in the pod${f.targetPort === undefined ? '' : `: the Service's targetPort is ${f.targetPort}`}. Compare it with the port the container listens on.`,
+      `${f.left ? 'Most often nothing' : 'Nothing'} listens on that port in the pod${f.targetPort === undefined ? '' : `: the Service's targetPort is ${f.targetPort}`}. Compare it with the port the container listens on.${f.left ? " If it does listen, trace on the endpoint's node with --node: a NetworkPolicy or a firewall there may refuse." : ''}`,
   },
   EndpointSilent: {
     severity: 'error',

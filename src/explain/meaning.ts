@@ -14,11 +14,16 @@ export function addMeanings(journey: Journey, context: ExplainContext): void {
   const behind = context.routes.ports.get(last?.tuple.dst ?? '');
   if (behind && behind.bridge === last?.out) journey.bridgePort = behind.port;
   for (const [index, hop] of journey.hops.entries()) {
-    const owner = hop.owner ?? ownerOf(hop.table, hop.chain);
+    const owner = hop.owner ?? (isOwnRule(hop) ? 'trace-svc' : ownerOf(hop.table, hop.chain));
     if (owner !== undefined) hop.owner = owner;
     const meaning = askedInVain(hop, journey.hops[index + 1]) ?? meaningOf(hop, context);
     if (meaning !== undefined && !cameBack(hop, journey.hops.slice(0, index))) hop.meaning = meaning;
   }
+}
+
+/** A rule of method raw, by what it carries. */
+function isOwnRule({ target, comment }: Hop): boolean {
+  return target === 'TRACE' && /^trace-svc:[a-z0-9]+$/.test(comment ?? '');
 }
 
 /** A Service's chain was asked and sent the packet back: the end of KUBE-SERVICES does not say that none was. */
@@ -93,7 +98,7 @@ function toMasquerade(hop: Hop, context: ExplainContext): string | undefined {
   if (!/(jump|goto) (KUBE-MARK-MASQ|mark-for-masquerade)$/.test(hop.verdict ?? '')) return undefined;
   const named = context.names.chain(hop.chain);
   if (named?.role === 'endpoint') return 'the pod talks to itself: will be masqueraded';
-  if (named?.role === 'external') return 'came by an external address: will be masqueraded';
+  if (named?.role === 'external') return 'not asked at its cluster IP: will be masqueraded';
   return named ? 'not from a pod of the cluster: will be masqueraded' : 'will be masqueraded';
 }
 
@@ -108,7 +113,7 @@ function toNamedChain(hop: Hop, context: ExplainContext): string | undefined {
 function serviceText(named: NamedChain): string {
   const name = servicePortText(named);
   if (named.role === 'local') return `Service ${name}, endpoints of this node only`;
-  if (named.role === 'external') return `Service ${name}, asked from outside`;
+  if (named.role === 'external') return `Service ${name}, asked at another address than its cluster IP`;
   if (named.role === 'firewall') return `Service ${name}, source ranges checked`;
   return `Service ${name}`;
 }
@@ -148,7 +153,7 @@ function mark(hop: Hop, context: ExplainContext): string | undefined {
     return 'marked: will be masqueraded on its way out';
   // kube-proxy's nftables mode of 1.33 and newer sets the mark where it finds the reason.
   if (hop.table === 'kube-proxy' && hop.chain !== 'masquerading') {
-    const why = context.names.chain(hop.chain)?.role === 'external' ? 'came by an external address' : undefined;
+    const why = context.names.chain(hop.chain)?.role === 'external' ? 'not asked at its cluster IP' : undefined;
     return `${hop.comment?.replace(/^masquerade$/, '') || why || 'marked'}: will be masqueraded`;
   }
   return hop.chain === 'KUBE-POSTROUTING' || hop.chain === 'masquerading' ? 'the mark is taken off again' : undefined;
@@ -169,7 +174,8 @@ function forwarding(hop: Hop): string | undefined {
 }
 
 function nodePorts(hop: Hop): string | undefined {
-  return / KUBE-NODEPORTS$/.test(hop.verdict ?? '')
+  // In filter, that chain lets health checks in.
+  return hop.table === 'nat' && / KUBE-NODEPORTS$/.test(hop.verdict ?? '')
     ? 'an address of the node itself: look among the node ports'
     : undefined;
 }

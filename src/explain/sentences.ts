@@ -67,7 +67,7 @@ export function noEndpointsRemedy(f: Facts): string {
   const name = nameOf(f);
   if (f.selector === false)
     return 'The Service has no selector, so nobody makes endpoints for it: make an EndpointSlice by hand, or give it a selector.';
-  return `No ready pod stands behind the Service. Compare its selector with the pods' labels and look at their readiness: kubectl get pods,endpointslices${name === '' ? '' : `; kubectl describe service ${name}`}`;
+  return `No ready pod stands behind the Service. Compare its selector with the pods' labels and look at their readiness: kubectl get pods,endpointslices${name === '' ? '' : ` ${name.replace(/^(-n \S+) .*/, '$1')}; kubectl describe service ${name}`}`;
 }
 
 /** The rule that was met does not drop by itself. */
@@ -138,6 +138,8 @@ export function endpointSilent(f: Facts): string {
   if (f.alternative) return `or ${f.endpoint} itself never answered: the trace of this node fits that as well`;
   if (f.what && f.endpoint === f.target) return `${f.target} was not reached: ${f.from} answered: ${f.what}`;
   if (f.what) return `${f.target} was sent to ${f.endpoint}, and ${f.from} answered: ${f.what}`;
+  if (f.accepted)
+    return `${f.target}: ${f.endpoint} accepted the connection, and what was asked in it was not answered: ${f.accepted}`;
   if (f.unanswered)
     return `${f.target} was sent on to ${f.endpoint}${repeated}, and nobody on ${f.unanswered} answers for that address (neighbour FAILED)`;
   return f.left
@@ -146,6 +148,8 @@ export function endpointSilent(f: Facts): string {
 }
 
 export function endpointSilentRemedy(f: Facts): string {
+  if (f.accepted)
+    return 'The packets went through. Look into the pod: is it overloaded, and does it speak what it was asked (--scheme)? Where only long packets get lost, look at the MTU on the way.';
   if (f.unanswered)
     return 'The pod with that address is gone or has lost its network: compare kubectl get pods -o wide with kubectl get endpointslices.';
   if (!f.left) return silentRemedy(f);

@@ -126,14 +126,20 @@ function natAt(way: Travelled, hook: Hook): Missing[] {
     .nat(hook)
     .filter(chain => chain.family === header.family || chain.family === 'inet')
     .filter(chain => passedBy(chain, way));
-  const seen = segments.filter(placed => placed.segment.hook === hook && isNat(placed.segment));
-  const unseen = known.filter(
-    chain => !seen.some(placed => placed.backend === chain.backend && placed.segment.table === chain.table),
+  const seen = segments.filter(
+    placed => placed.segment.hook === hook && (isNat(placed.segment) || known.some(chain => isOf(placed, chain))),
   );
+  const unseen = known.filter(chain => !seen.some(placed => isOf(placed, chain)));
   const [first] = unseen;
   if (!first) return [];
   if (seen.length === 0) return [{ chain: first, text: noneOf(unseen) }];
-  return noneTranslated(way.hops, hook) ? unseen.map(chain => ({ chain, text: noneOf([chain]) })) : [];
+  return noneTranslated(way.hops, hook, known) ? unseen.map(chain => ({ chain, text: noneOf([chain]) })) : [];
+}
+
+function isOf({ backend, segment }: Placed, chain: ExpectedChain): boolean {
+  if (backend !== chain.backend || segment.table !== chain.table) return false;
+  // A table may have several base chains at a hook; of lines in the middle of one it is not known whose they are.
+  return segment.base === undefined || segment.base === chain.chain;
 }
 
 /** The packet came by the chain's place, or its last verdict sent it there. */
@@ -152,10 +158,13 @@ function noneOf(chains: ExpectedChain[]): string {
 }
 
 /** Without the rules, a nat chain that ended with a rule may have translated. */
-function noneTranslated(hops: Hop[], hook: Hook): boolean {
+function noneTranslated(hops: Hop[], hook: Hook, known: ExpectedChain[]): boolean {
   const own = hops.filter(hop => hop.hook === hook);
   if (own.some(hop => /^(DNAT|SNAT|MASQUERADE|REDIRECT|NETMAP)$/.test(hop.target ?? ''))) return false;
-  const asked = own.filter(hop => hop.table === 'nat' || /^nat-/.test(hop.chain));
+  const isKnown = (hop: Hop) =>
+    hop.depth === 0 &&
+    known.some(one => one.backend === hop.backend && one.table === hop.table && one.chain === hop.chain);
+  const asked = own.filter(hop => hop.table === 'nat' || /^nat-/.test(hop.chain) || isKnown(hop));
   // Whoever translates is the last one asked.
   return asked.every(hop => hop.event !== 'gap') && asked.at(-1)?.event === 'policy';
 }

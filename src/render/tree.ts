@@ -58,7 +58,7 @@ function heading(report: Report, style: Style): string[] {
   const mode = node.proxyMode
     ? `kube-proxy ${node.proxyMode}${node.proxyMode === 'iptables' ? inBackend(report) : ''}`
     : '';
-  const kept = `${plural(completeness.events, 'trace line')}, ${completeness.complete || noneMissing(report) ? 'none lost' : 'incomplete'}`;
+  const kept = `${plural(completeness.events, 'trace line')}, ${lostText(report)}`;
   lines.push(
     ...wrap([from === '' ? '' : `from ${from}`, mode, kept].filter(part => part !== '').join(' · '), style.width),
   );
@@ -76,8 +76,11 @@ function serviceLines(target: NonNullable<Report['target']>, source: string | un
   return [...wrap(name, style.width).map(style.bold), ...wrap(rest, style.width - 2).map(line => `  ${line}`)];
 }
 
-function noneMissing(report: Report): boolean {
-  return !report.findings.some(finding => finding.kind === 'TraceIncomplete' && finding.severity !== 'info');
+/** Without the rules a line that is missing inside a chain shows nowhere. */
+function lostText({ completeness, findings }: Report): string {
+  if (completeness.complete) return 'none lost';
+  const missing = findings.some(finding => finding.kind === 'TraceIncomplete' && finding.severity !== 'info');
+  return missing ? 'incomplete' : 'none known to be lost';
 }
 
 function inBackend(report: Report): string {

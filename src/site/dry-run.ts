@@ -1,5 +1,6 @@
 /** `--dry-run`: every manifest and every command of a run, as they would be sent. Read from the API; nothing is made. */
 import type { TraceOrder } from '../collect.ts';
+import { hostPort } from '../ip.ts';
 import { agentEnvironment } from '../plan/agent.ts';
 import { AGENT_COMMAND, agentPod, ephemeralContainer, type Manifest, probePod } from '../plan/pods.ts';
 import { RAW_STAYS } from '../plan/rules.ts';
@@ -19,10 +20,10 @@ export function describeRun(order: OpenOrder, target: Target, trace: TraceOrder)
           ephemeralContainer(run, probe, probe.seconds, false),
         );
   return [
-    `# Asks ${target.service.namespace}/${target.service.name} at ${trace.targets.join()}:${target.port}. POD_IP, NODE_IP and NODE are known once the probe runs.`,
+    `# Asks ${target.service.namespace}/${target.service.name} at ${hostPort(trace.targets[0] ?? 'NODE_IP', target.port)}. POD_IP, NODE_IP and NODE are known once the probe runs.`,
     source,
     document('the node agent', agentPod({ ...agent, node }) as Manifest),
-    commandsText(trace),
+    commandsText(trace, order.from),
   ].join('\n');
 }
 
@@ -31,7 +32,7 @@ function document(what: string, value: object): string {
 }
 
 /** As comments, so that the whole stays YAML. */
-function commandsText(trace: TraceOrder): string {
+function commandsText(trace: TraceOrder, from: string | undefined): string {
   const env = Object.entries(agentEnvironment(trace)).map(([key, value]) => `${key}=${shellWord(value)}`);
   const lines = [
     'run in the agent, with the script of its TS_AGENT:',
@@ -43,7 +44,9 @@ function commandsText(trace: TraceOrder): string {
     ...trace.probes
       .map(group => `  ${group.map(({ argv }) => argv.map(shellWord).join(' ')).join('  &  ')}`)
       .map(line => line.replaceAll('\n', '\n  ')),
-    'then both pods are deleted.',
+    from === undefined
+      ? 'then both pods are deleted.'
+      : `then the agent's pod is deleted, and the container in pod ${from} ended; its record stays in that pod.`,
     ...(trace.method === 'raw' ? [RAW_STAYS] : []),
   ];
   return `---\n${lines

@@ -186,7 +186,7 @@ export async function waitUntilRunning(
       throw new TraceError(
         'api',
         `${what} did not start within ${timeoutMs / 1000} s: ${await whyNotYet(cluster, ref, state)}`,
-        'kubectl get events tells more. --start-timeout waits longer, --node tries another node.',
+        `kubectl get events -n ${ref.namespace} tells more. --start-timeout waits longer, --node tries another node.`,
       );
     await pause(POLL_MS, signal);
   }
@@ -195,9 +195,11 @@ export async function waitUntilRunning(
 /** The newest event tells more than `ContainerCreating`, where we may read it. */
 async function whyNotYet(cluster: Cluster, ref: { namespace: string; pod: string }, state: PodState): Promise<string> {
   const list = (await cluster.send('GET', paths.eventsOf(ref.namespace, ref.pod)).catch(() => undefined)) as
-    | { items?: { message?: string; lastTimestamp?: string }[] }
+    | { items?: { type?: string; message?: string; lastTimestamp?: string }[] }
     | undefined;
-  const newest = [...(list?.items ?? [])].sort((a, b) => ((a.lastTimestamp ?? '') < (b.lastTimestamp ?? '') ? -1 : 1));
+  // What went well is no cause.
+  const warnings = (list?.items ?? []).filter(({ type }) => type !== 'Normal');
+  const newest = warnings.sort((a, b) => ((a.lastTimestamp ?? '') < (b.lastTimestamp ?? '') ? -1 : 1));
   return newest.at(-1)?.message ?? state.waiting ?? `it is ${state.phase}`;
 }
 

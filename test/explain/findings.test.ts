@@ -397,7 +397,54 @@ const ROWS: Row[] = [
           }),
         ],
       }),
-    says: /the connection was refused there/,
+    says: /was sent on to 10\.244\.2\.9:8080 \(pod web-far on nodeb\), and the connection was refused: by that endpoint, or by a rule on its node/,
+    remedy: /trace on the endpoint's node/,
+  },
+  {
+    kind: 'EndpointSilent',
+    what: 'the connection was accepted, and the question in it was not answered',
+    report: () =>
+      reportOfWorld([...arrives(), ...leaves(), ...answers(), ...later(ACK)], { probes: [curl(TIMED_OUT)] }),
+    says: /10\.244\.2\.9:8080 \(pod .*\) accepted the connection, and what was asked in it was not answered: curl: \(28\)/,
+    remedy: /look at the MTU/,
+  },
+  {
+    kind: 'ServiceAnswered',
+    what: 'but not as HTTP',
+    report: () =>
+      reportOfWorld([...arrives(), ...leaves(), ...answers(), ...later(ACK)], {
+        probes: [curl({ stdout: '', stderr: 'curl: (52) Empty reply from server\n', code: 52 })],
+      }),
+    severity: 'warning',
+    says: /, but not as HTTP: curl: \(52\)/,
+    remedy: /--scheme/,
+  },
+  {
+    kind: 'DroppedByRule',
+    what: 'the handshake went through, and the rule drops what is longer',
+    report: () => {
+      const rule = 'FORWARD -p tcp -m tcp --dport 8080 --tcp-flags PSH PSH -j DROP';
+      const data = later({ ...ACK, id: 102, flags: 'ACK PSH', len: 200 }).slice(0, 2);
+      const dropped = [
+        data[0] as string,
+        kernelLine('filter:FORWARD:rule:1', {
+          in: 'veth1',
+          out: 'eth0',
+          ttl: 63,
+          dst: FAR,
+          dpt: 8080,
+          ...ACK,
+          id: 102,
+          flags: 'ACK PSH',
+          len: 200,
+        }),
+      ];
+      return reportOfWorld([...arrives(), ...leaves({}, 1), ...answers(), ...later(ACK), ...dropped], {
+        rules: [{ name: 'rules', text: rules({ filter: [rule] }) }],
+        probes: [curl(TIMED_OUT)],
+      });
+    },
+    says: /dropped by a rule on this node: filter FORWARD rule 1/,
   },
 
   {
@@ -488,13 +535,13 @@ const ROWS: Row[] = [
     kind: 'Masqueraded',
     what: 'by an external address',
     report: legacy('ext-curl'),
-    says: /^the source 10\.244\.1\.72:37736 was masqueraded as 172\.30\.0\.11:57684: came by an external address$/,
+    says: /^the source 10\.244\.1\.72:37736 was masqueraded as 172\.30\.0\.11:57684: not asked at its cluster IP$/,
   },
   {
     kind: 'Masqueraded',
     what: 'without conntrack: to what is not said',
     report: () => explained('legacy', 'ext-curl', { conntrack: false }),
-    says: /was masqueraded: came by an external address$/,
+    says: /was masqueraded: not asked at its cluster IP$/,
   },
   {
     kind: 'Masqueraded',
@@ -1071,7 +1118,7 @@ ROWS.push(
         ],
         { objects: objects({ services: [] }) },
       ),
-    says: /reached 10\.244\.2\.9:9999.*itself refused \(RST ACK\)/,
+    says: /was sent on to 10\.244\.2\.9:9999.*, and the connection was refused \(RST ACK\): by that endpoint, or by a rule/,
   },
 );
 

@@ -61,7 +61,7 @@ describe('meanings', () => {
       'will be masqueraded, and why',
       () => explained('legacy', 'ext-curl'),
       'nat KUBE-EXT-RDU\\w+ rule1',
-      /^came by an external address: will be masqueraded$/,
+      /^not asked at its cluster IP: will be masqueraded$/,
     ],
     [
       'a pod that asks itself',
