@@ -101,7 +101,8 @@ restore_nf_log() {
   [ ! -e "$dir/restored" ] || return 0
   looks=0
   while [ -s "$dir/nf_log.2" ] && group_taken && ! reader_lives && [ $looks -lt 100 ]; do sleep 0.05; looks=$((looks + 1)); done
-  for number in 2 10; do
+  # IPv4's is what the next run looks at: it is the last to be put back, as it was the first to be set.
+  for number in 10 2; do
     [ -s "$dir/nf_log.$number" ] || continue
     cat "$dir/nf_log.$number" >"$nf_log/$number" 2>/dev/null
     [ "$(cat "$dir/nf_log.$number")" = "$(cat "$nf_log/$number")" ] || echo "net.netfilter.nf_log.$number" >>"$dir/unrestored"

@@ -88,7 +88,8 @@ async function sweep(cluster: Cluster, order: OpenOrder, node: string, line: (te
   );
 }
 
-const MOST_TRIES = 3;
+/** So long the API may take a container for running that was killed: the kubelet looks every second, and tells in its own time. */
+const STALE_MS = 5000;
 
 /**
  * A container that was killed is started again, and then removes what it left before it can be asked. One that runs and cannot be
@@ -102,14 +103,15 @@ async function sweepInAgent(
 ): Promise<boolean | undefined> {
   const env = { TS_ROLE: 'sweep', TS_RUN: order.run };
   const signal = AbortSignal.timeout(SWEEP_MS);
-  for (let tries = 0; tries < MOST_TRIES && !signal.aborted; ) {
+  let end = performance.now() + STALE_MS;
+  while (performance.now() < end && !signal.aborted) {
     try {
       await cluster.shell(agentRef(order)).start(AGENT_COMMAND, hear, { env, timeoutMs: SWEEP_MS }).done;
       return true;
     } catch {
       const state = await agentState(cluster, order);
       if (state === 'gone') return false;
-      if (state !== 'starting') tries++;
+      if (state === 'starting') end = performance.now() + STALE_MS;
     }
     await pause(POLL_MS, signal).catch(() => {});
   }

@@ -216,6 +216,15 @@ describe('a raw table', () => {
   });
 });
 
+test('the logger of IPv4, which the next run looks at, is put back last', () => {
+  const files = { 'nf_log.2': 'NONE', 'nf_log.10': 'nf_log_ipv6', 2: 'x', 10: 'x', readers: '' };
+  const watch = 'cat() { [ "$1" != "$dir/nf_log.2" ] || command cat "$dir/10" >"$dir/when"; command cat "$@"; }';
+  const script = `nf_log=$dir; awk() { false; }; ${watch}; restore_nf_log; command cat "$dir/when" "$dir/2" "$dir/10"`;
+  expect(run(`${script}; echo`, ['restore_nf_log', 'group_taken', 'reader_lives'], files)).toEqual([
+    'nf_log_ipv6NONEnf_log_ipv6',
+  ]);
+});
+
 /** /proc/net/netfilter/nfnetlink_log: group, port id, queued, mode, range, timeout, uses. */
 describe('the turn at the packet log', () => {
   const TAKEN = '    0     49     0 2 65531    100  1\n';
