@@ -251,16 +251,22 @@ choose_method() {
   say "fact method $TS_METHOD"
 }
 
+# Of a pod with one family alone the other one's is not asked for.
+has_legacy_raw() {
+  for family in $(printf '%s\n' "$TS_RAW" | sed -n 's/^\([46]\) .*/\1/p' | sort -u); do legacy_tables "$family" | grep -qx raw || return 1; done
+}
+
 has_legacy_kube_rules() {
   legacy_tables 4 | grep -qx nat || return 1
   command=$(program legacy 4)
   [ -n "$command" ] && "$command" -w 5 -t nat -S 2>/dev/null | grep -q '^-N KUBE-SERVICES'
 }
 
-# Raw rules go where the Services' rules are; an empty flavour is not woken up.
+# Raw rules go where the Services' rules are. A legacy raw table that does not exist would be made and stay, so that nft's is
+# taken instead wherever it can be: legacy tables log the packets it marks as well, and it can be taken back.
 choose_flavour() {
   flavour=nft
-  if [ -z "$nft_works" ] || has_legacy_kube_rules; then flavour=legacy; fi
+  if [ -z "$nft_works" ] || { has_legacy_kube_rules && { has_legacy_raw || [ -z "$(program nft 4)" ]; }; }; then flavour=legacy; fi
   if [ -z "$(program $flavour 4)" ]; then
     say "fail method raw needs iptables-$flavour in the agent's image, as this node's rules are of that flavour"
     return 1
@@ -444,8 +450,7 @@ start_raw() {
   for family in $(sed -n 's/^\([46]\) .*/ip\1/p' "$dir/raw" | sort -u); do
     [ "$flavour" = legacy ] || mark_made "${family%4}"
   done
-  # The lab's node, where no kube-proxy is asked, goes with its namespace.
-  if [ "$flavour" = legacy ] && [ -n "${TS_PROXY:-}" ] && ! legacy_tables 4 | grep -qx raw; then
+  if [ "$flavour" = legacy ] && ! has_legacy_raw; then
     say "say This node had no legacy raw table. Now it has an empty one, which the kernel keeps until the node starts again or iptable_raw is unloaded."
   fi
   while read -r family chain spec; do

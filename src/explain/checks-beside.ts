@@ -118,14 +118,17 @@ export function checkBehind(input: CheckInput): Draft[] {
     count: ofFamily.length,
   };
   if (context.kernel.syncedSecondsAgo !== undefined) facts.synced = context.kernel.syncedSecondsAgo;
-  const by = dnatHop(connection);
   // Somebody else's translation says nothing of kube-proxy.
-  if (by && by.table !== 'kube-proxy' && !/^KUBE-/.test(by.chain)) return [];
+  if (dnat.chain !== undefined && dnat.table !== 'kube-proxy' && !dnat.chain.startsWith('KUBE-')) return [];
+  const by = dnatHop(connection);
   const evidence = connection.first ? hopEvidence(connection.first, by, numberOf) : [];
   const draft = draftOf(input, 'KubeProxyBehind', facts, evidence);
   return [fate.kind === 'answered' ? { ...draft, severity: 'warning' } : draft];
 }
 
+/** Behind the rule, other nat chains of the hook may still have written a line. */
 function dnatHop({ first, dnat }: ConnectionCase): Hop | undefined {
-  return first?.journey.hops[(dnat?.beforeHop ?? 1) - 1];
+  return first?.journey.hops
+    .slice(0, dnat?.beforeHop)
+    .findLast(hop => hop.table === dnat?.table && hop.chain === dnat?.chain && hop.rule === dnat?.rule);
 }

@@ -124,6 +124,7 @@ function rulesScript(scenario: Scenario, mode: Mode): string {
           ? load(name, 'nft -f -', nftablesRules(objects, node, 'ip') + nftablesEntry(node, 'ip'))
           : load(name, `${flavour(mode)}-restore --noflush`, iptablesRules(objects, node, 'ip'));
       return [
+        ...(flavour(mode) === 'iptables-legacy' && mode !== 'nftables' ? [rawTable(name)] : []),
         proxy,
         ...(scenario.unmasqueraded ? [] : [masquerade(name, mode)]),
         ...(name === 'n1' ? policy(scenario, mode) : []),
@@ -139,6 +140,11 @@ function flavour(mode: Mode): string {
 
 function othersFlavour(mode: Mode): string {
   return mode === 'legacy' ? 'iptables-legacy' : 'iptables-nft';
+}
+
+/** The kernel makes a legacy table when it is first listed; nodes with Calico or NodeLocal DNS have this one. */
+function rawTable(node: string): string {
+  return `inside ${node} iptables-legacy -t raw -S >/dev/null`;
 }
 
 function load(node: string, command: string, text: string): string {

@@ -107,7 +107,7 @@ const STOP = '@STOP@';
 
 /** What method raw cannot take back (docs/safety.md): to be said before it is done. */
 export const RAW_STAYS =
-  'On a node of legacy iptables without a raw table, method raw leaves an empty one: the kernel keeps it.';
+  'On a node without nf_tables and without a raw table, method raw leaves an empty one: the kernel keeps it.';
 
 /** Raw rules as `FAMILY CHAIN SPEC…`, one a line, for node-agent.sh: which iptables they are given to, it finds out. */
 export function rawRules(scope: TraceScope): string[] {

@@ -4,7 +4,7 @@
  * Model: net/ipv4/netfilter/ip_tables.c ipt_do_table(), net/netfilter/nf_tables_core.c nft_do_chain().
  */
 import type { Chain, Hop, PacketHeader, TraceEvent } from '../model.ts';
-import { isNftText, type RuleBook } from '../rules/book.ts';
+import { isNftText, isOwnRule, type RuleBook } from '../rules/book.ts';
 import { type Effect, verdictText } from '../rules/effect.ts';
 import { evaluateRule, type PacketFacts } from '../rules/evaluate.ts';
 import { OWN_TABLE } from '../rules/locate.ts';
@@ -239,13 +239,14 @@ class Walk {
     return this.effect?.kind === 'unknown' ? 'unknown' : 'open';
   }
 
-  /** Numbers in raw count the tracer's own rules, which a snapshot taken before or after the trace does not have. */
-  private isInjectionShift(event: TraceEvent, resolved: Resolved): boolean {
-    return (
-      event.point.table === 'raw' &&
-      event.point.backend === 'legacy' &&
-      !resolved.chain?.rules.some(rule => rule.target === 'TRACE')
-    );
+  /**
+   * Numbers in raw count the rules of tracers, which a snapshot taken before or after the trace does not have, or has of another
+   * run: only an end that leaves no room for the chain's other rules is a sign of change.
+   */
+  private isInjectionShift({ point }: TraceEvent, { chain }: Resolved): boolean {
+    if (point.table !== 'raw' || point.backend !== 'legacy') return false;
+    const others = chain?.rules.filter(rule => !isOwnRule(rule)) ?? [];
+    return others.length === chain?.rules.length || (point.kind !== 'rule' && (point.number ?? 0) > others.length);
   }
 
   private frame(chain: string): Frame {

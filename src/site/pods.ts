@@ -192,15 +192,25 @@ export async function waitUntilRunning(
   }
 }
 
-/** The newest event tells more than `ContainerCreating`, where we may read it. */
+interface PodEvent {
+  type?: string;
+  reason?: string;
+  message?: string;
+  lastTimestamp?: string;
+}
+
+/** Warnings that keep no pod from starting (kubernetes pkg/kubelet/events, network/dns). */
+const HARMLESS = new Set(['MissingClusterDNS', 'DNSConfigForming']);
+
+/** The newest event tells more than `ContainerCreating`, where we may read it. Of what goes well, only a pull is a cause. */
 async function whyNotYet(cluster: Cluster, ref: { namespace: string; pod: string }, state: PodState): Promise<string> {
   const list = (await cluster.send('GET', paths.eventsOf(ref.namespace, ref.pod)).catch(() => undefined)) as
-    | { items?: { type?: string; message?: string; lastTimestamp?: string }[] }
+    | { items?: PodEvent[] }
     | undefined;
-  // What went well is no cause.
-  const warnings = (list?.items ?? []).filter(({ type }) => type !== 'Normal');
-  const newest = warnings.sort((a, b) => ((a.lastTimestamp ?? '') < (b.lastTimestamp ?? '') ? -1 : 1));
-  return newest.at(-1)?.message ?? state.waiting ?? `it is ${state.phase}`;
+  const events = (list?.items ?? []).sort((a, b) => ((a.lastTimestamp ?? '') < (b.lastTimestamp ?? '') ? -1 : 1));
+  const warning = events.findLast(({ type, reason = '' }) => type !== 'Normal' && !HARMLESS.has(reason));
+  const pulling = events.at(-1)?.reason === 'Pulling' ? events.at(-1) : undefined;
+  return warning?.message ?? pulling?.message ?? state.waiting ?? `it is ${state.phase}`;
 }
 
 function remedyOf(stuck: string): string {

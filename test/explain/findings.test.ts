@@ -8,7 +8,7 @@ import { FINDINGS } from '../../src/explain/findings.ts';
 import type { Finding, FindingKind, Report } from '../../src/model.ts';
 import { captureOf, explained, fileOf, ipvsCapture, linesOf } from '../reconstruct/captures.ts';
 import { inOneFile } from '../reconstruct/compare.ts';
-import { kernelLine, kernelLines } from '../reconstruct/packets.ts';
+import { kernelLine, kernelLines, nftPacket, nftPolicy } from '../reconstruct/packets.ts';
 import {
   ACK,
   answers,
@@ -180,6 +180,21 @@ const ROWS: Row[] = [
     says: /its rules sent default\/web:80 to 10\.244\.2\.9:8080 .*, which is no endpoint of the Service now \(it has 10\.244\.1\.9:8080\); it last wrote rules 340 s before$/,
     severity: 'error',
     remedy: /does it run/,
+  },
+  {
+    kind: 'KubeProxyBehind',
+    what: "the other backend's nat chain is asked behind the rule that translated",
+    report: () =>
+      reportOfWorld(
+        [
+          ...arrives(),
+          nftPacket('a1', 'nat PREROUTING', { in: 'veth1' }),
+          nftPolicy('a1', 'nat PREROUTING'),
+          ...leaves(),
+        ],
+        { objects: objects({ endpoints: objects().endpoints.slice(1) }), probes: [curl(TIMED_OUT)] },
+      ),
+    severity: 'error',
   },
   {
     kind: 'KubeProxyBehind',
@@ -876,6 +891,31 @@ const NEARLY: Near[] = [
     what: 'port unreachable from the node, of a packet it rejected',
     report: nftables('unexposed-curl'),
     instead: 'PortNotExposed',
+  },
+  {
+    kind: 'KubeProxyBehind',
+    what: "the rule that translated is nobody's of kube-proxy",
+    report: () =>
+      reportOfWorld(
+        [
+          ...['mangle:PREROUTING:policy:1', 'nat:PREROUTING:rule:1'].map(at => kernelLine(at, { in: 'veth1' })),
+          ...leaves(),
+        ],
+        {
+          objects: objects({ endpoints: objects().endpoints.slice(1) }),
+          rules: [
+            {
+              name: 'rules',
+              text: rules().replace(
+                '-A PREROUTING -m comment',
+                `-A PREROUTING -d ${CLUSTER_IP}/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination ${FAR}:8080\n-A PREROUTING -m comment`,
+              ),
+            },
+          ],
+          probes: [curl(TIMED_OUT)],
+        },
+      ),
+    instead: 'EndpointSilent',
   },
   { kind: 'KubeProxyBehind', what: 'it is an endpoint', report: legacy('web-curl'), instead: 'ServiceAnswered' },
   {

@@ -357,10 +357,16 @@ describe('rules that are not those the packet met', () => {
     );
   });
 
-  test("numbers in raw count the tracer's own rules, which the snapshot need not have", () => {
-    const raw = `*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n`;
-    const report = reportOf([kernelLine('raw:PREROUTING:policy:3', IN), ...linesWithout()], SAVE + raw);
-    expect(report.findings.map(finding => finding.kind)).not.toContain('RulesChanged');
+  const TRACER = '-A PREROUTING -s 10.244.1.9/32 -p tcp -j TRACE\n';
+  test.each([
+    ['the snapshot has none of them', '', 3, false],
+    ["the snapshot has another run's alone", TRACER + TRACER, 5, false],
+    ['another run came between', TRACER + TRACER, 2, false],
+    ["no room for a rule that is no tracer's", `${TRACER}-A PREROUTING -i veth-none -j NOTRACK\n`, 1, true],
+  ])("numbers in raw count tracers' rules, which come and go: %s", (_, rules, end, changed) => {
+    const raw = `*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n${rules}COMMIT\n`;
+    const report = reportOf([kernelLine(`raw:PREROUTING:policy:${end}`, IN), ...linesWithout()], SAVE + raw);
+    expect(report.findings.some(finding => finding.kind === 'RulesChanged')).toBe(changed);
   });
 });
 

@@ -232,6 +232,36 @@ describe('waiting for a pod', () => {
       /did not start within 0 s: new$/,
     ],
     [
+      'a warning that keeps nobody from starting tells nothing',
+      {
+        [POD]: [pending],
+        [EVENTS]: [
+          {
+            items: [
+              { type: 'Normal', reason: 'Scheduled', message: 'assigned', lastTimestamp: '1' },
+              { type: 'Warning', reason: 'MissingClusterDNS', message: 'no DNS', lastTimestamp: '2' },
+            ],
+          },
+        ],
+      },
+      /did not start within 0 s: it is Pending$/,
+    ],
+    [
+      'its image is still coming',
+      {
+        [POD]: [pending],
+        [EVENTS]: [
+          {
+            items: [
+              { type: 'Normal', reason: 'Scheduled', message: 'assigned', lastTimestamp: '1' },
+              { type: 'Normal', reason: 'Pulling', message: 'Pulling image "a"', lastTimestamp: '2' },
+            ],
+          },
+        ],
+      },
+      /did not start within 0 s: Pulling image "a"$/,
+    ],
+    [
       'no event may be read',
       { [POD]: [pending], [EVENTS]: [forbidden('events')] },
       /did not start within 0 s: it is Pending$/,
