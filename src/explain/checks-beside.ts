@@ -3,10 +3,19 @@
  * address a packet was last seen to go to, and whether the endpoint the rules lead to is one the Service has now.
  */
 import { familyOf, hostPort } from '../ip.ts';
-import type { Hop, NodeFacts } from '../model.ts';
+import type { NodeFacts } from '../model.ts';
 import type { ConnectionCase } from './cases.ts';
 import type { ExplainContext } from './context.ts';
-import { type CheckInput, type Draft, draftOf, endpointText, hopEvidence, sentToText } from './draft.ts';
+import {
+  type CheckInput,
+  type Draft,
+  draftOf,
+  endpointText,
+  hopEvidence,
+  isForeign,
+  sentToText,
+  translatingHop,
+} from './draft.ts';
 
 /** Findings of a packet that was sent on and of which nothing more is known. */
 const OPEN_ENDS = new Set(['EndpointSilent', 'DroppedByKernel', 'ReplyLost']);
@@ -119,16 +128,9 @@ export function checkBehind(input: CheckInput): Draft[] {
   };
   if (context.kernel.syncedSecondsAgo !== undefined) facts.synced = context.kernel.syncedSecondsAgo;
   // Somebody else's translation says nothing of kube-proxy.
-  if (dnat.chain !== undefined && dnat.table !== 'kube-proxy' && !dnat.chain.startsWith('KUBE-')) return [];
-  const by = dnatHop(connection);
+  if (isForeign(dnat)) return [];
+  const by = translatingHop(connection, dnat);
   const evidence = connection.first ? hopEvidence(connection.first, by, numberOf) : [];
   const draft = draftOf(input, 'KubeProxyBehind', facts, evidence);
   return [fate.kind === 'answered' ? { ...draft, severity: 'warning' } : draft];
-}
-
-/** Behind the rule, other nat chains of the hook may still have written a line. */
-function dnatHop({ first, dnat }: ConnectionCase): Hop | undefined {
-  return first?.journey.hops
-    .slice(0, dnat?.beforeHop)
-    .findLast(hop => hop.table === dnat?.table && hop.chain === dnat?.chain && hop.rule === dnat?.rule);
 }

@@ -32,6 +32,8 @@ function masqueraded(input: CheckInput): Draft | undefined {
   const facts: Draft['facts'] = { from: hostPort(original.src, original.sport), why: whyMarked(marked, rule) };
   if (snat?.to !== undefined) facts.to = snat.to;
   if (rule?.owner !== undefined) facts.owner = rule.owner;
+  // MASQUERADE takes the address of the interface the packet leaves by, SNAT the one it was given.
+  if (rule?.target === 'SNAT') facts.fixed = true;
   return draftOf(input, 'Masqueraded', facts, [
     ...hopEvidence(first, marked, numberOf),
     ...hopEvidence(first, rule, numberOf),

@@ -11,9 +11,11 @@ import {
   endpointText,
   hopEvidence,
   hopText,
+  isForeign,
   packetEvidence,
   ruleFacts,
   sentToText,
+  translatingHop,
 } from './draft.ts';
 import { exposedPorts } from './exposed.ts';
 import { nearestServiceRule } from './nearest.ts';
@@ -234,6 +236,7 @@ function silentAfterTranslation(input: CheckInput): Draft[] | undefined {
   };
   const node = connection.connection.endpoint?.node;
   if (node !== undefined) facts.node = node;
+  Object.assign(facts, foreignFacts(connection));
   const evidence = [...hopEvidence(fate.at, hop, numberOf), ...conntrackEvidence(connection)];
   const silent = draftOf(input, 'EndpointSilent', facts, evidence);
   const source = connection.connection.original.src;
@@ -246,6 +249,21 @@ function silentAfterTranslation(input: CheckInput): Draft[] | undefined {
     noWayBack,
     { ...silent, severity: 'warning', facts: { ...facts, target: silent.facts.target ?? '', alternative: true } },
   ];
+}
+
+/** What rules that are not kube-proxy's did to the packet: to another destination, or to a source that replies may not find. */
+function foreignFacts(connection: ConnectionCase): Draft['facts'] {
+  const { dnat, snat } = connection;
+  const facts: Draft['facts'] = {};
+  const sent = dnat && isForeign(dnat) ? translatingHop(connection, dnat) : undefined;
+  if (sent) facts.sentBy = hopText(sent);
+  if (snat?.to === undefined || snat.kind !== 'SNAT' || !isForeign(snat)) return facts;
+  const from = translatingHop(connection, snat);
+  if (from?.target === 'SNAT') {
+    facts.source = parseHostPort(snat.to)?.address ?? snat.to;
+    facts.sourceBy = hopText(from);
+  }
+  return facts;
 }
 
 function conntrackEvidence(connection: ConnectionCase): Draft['evidence'] {

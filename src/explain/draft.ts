@@ -1,6 +1,6 @@
 /** A finding before its prose: what was found and the facts it rests on. */
 import { hostPort } from '../ip.ts';
-import type { Evidence, FindingKind, Hop, Severity } from '../model.ts';
+import type { Evidence, FindingKind, Hop, Rewrite, Severity } from '../model.ts';
 import type { Traced } from '../reconstruct/traced.ts';
 import type { Case, ConnectionCase } from './cases.ts';
 import type { ExplainContext } from './context.ts';
@@ -108,4 +108,16 @@ export function ruleFacts(hop: Hop | undefined): Facts {
   // Without the rules, that it decided follows from its line being the last.
   if (hop.event === 'rule' && hop.verdict === undefined) facts.last = true;
   return facts;
+}
+
+/** The rule of a rewrite. Behind it, other nat chains of the hook may still have written a line. */
+export function translatingHop({ first }: ConnectionCase, rewrite: Rewrite | undefined): Hop | undefined {
+  return first?.journey.hops
+    .slice(0, rewrite?.beforeHop)
+    .findLast(hop => hop.table === rewrite?.table && hop.chain === rewrite?.chain && hop.rule === rewrite?.rule);
+}
+
+/** By a rule that is known, and in no chain of kube-proxy. */
+export function isForeign({ table, chain }: Rewrite): boolean {
+  return chain !== undefined && table !== 'kube-proxy' && !chain.startsWith('KUBE-');
 }

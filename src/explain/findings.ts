@@ -182,7 +182,8 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
   Masqueraded: {
     severity: 'info',
     rank: 4,
-    sentence: f => `the source ${f.from} was masqueraded${f.to ? ` as ${f.to}` : ''}: ${f.why}`,
+    sentence: f =>
+      `the source ${f.from} was ${f.fixed ? 'changed' : 'masqueraded'}${f.to ? ` ${f.fixed ? 'to' : 'as'} ${f.to}` : ''}: ${f.why}`,
   },
   EndpointsPicked: {
     severity: 'info',

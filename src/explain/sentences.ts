@@ -142,9 +142,10 @@ export function endpointSilent(f: Facts): string {
     return `${f.target}: ${f.endpoint} accepted the connection, and what was asked in it was not answered: ${f.accepted}`;
   if (f.unanswered)
     return `${f.target} was sent on to ${f.endpoint}${repeated}, and nobody on ${f.unanswered} answers for that address (neighbour FAILED)`;
+  const how = `${f.sentBy ? ` (by ${f.sentBy}, no rule of kube-proxy)` : ''}${f.sourceBy ? `, from ${f.source} (by ${f.sourceBy})` : ''}`;
   return f.left
-    ? `${f.target} was sent on to ${f.endpoint} by ${f.out}${f.via ? ` via ${f.via}` : ''}${repeated}, and no reply came back`
-    : `${f.target} was delivered to ${f.endpoint}${repeated}, and no reply came back`;
+    ? `${f.target} was sent on to ${f.endpoint} by ${f.out}${f.via ? ` via ${f.via}` : ''}${how}${repeated}, and no reply came back`
+    : `${f.target} was delivered to ${f.endpoint}${how}${repeated}, and no reply came back`;
 }
 
 export function endpointSilentRemedy(f: Facts): string {
@@ -152,6 +153,10 @@ export function endpointSilentRemedy(f: Facts): string {
     return 'The packets went through. Look into the pod: is it overloaded, and does it speak what it was asked (--scheme)? Where only long packets get lost, look at the MTU on the way.';
   if (f.unanswered)
     return 'The pod with that address is gone or has lost its network: compare kubectl get pods -o wide with kubectl get endpointslices.';
+  if (f.sourceBy)
+    return `Replies go to ${f.source}: is that an address of this node? If not, it is ${f.sourceBy} that loses them. Else see it from the endpoint's node.`;
+  if (f.sentBy)
+    return `It is ${f.sentBy} that sent it there, and not kube-proxy: find out who wrote that rule, and whether ${f.endpoint} is alive.`;
   if (!f.left) return silentRemedy(f);
   const next = f.node
     ? `See it from there: kubectl trace-svc ${nameOf(f).replace(/^-n (\S+) (\S+)$/, 'svc/$2 -n $1')} --node ${f.node}; then`

@@ -115,6 +115,11 @@ function marksForDropping(chain: string, rule: string): Report {
 const DROPS_MARKED =
   'KUBE-FIREWALL -m comment --comment "kubernetes firewall for dropping marked packets" -m mark --mark 0x8000/0x8000 -j DROP';
 
+/** The rules with another one in front of the first that begins so. */
+const changedRules = (begin: string, rule: string) => [
+  { name: 'rules', text: rules().replace(`${begin} `, `${rule}\n${begin} `) },
+];
+
 const THERE = { in: 'veth1', out: 'eth0', ttl: 63, dst: FAR, dpt: 8080 };
 const STOPPED = kernelLines(THERE, ['mangle:FORWARD:policy:1', 'filter:FORWARD:rule:1']);
 /** The node's own word that it rejected the SYN. */
@@ -205,6 +210,44 @@ const ROWS: Row[] = [
         probes: [curl()],
       }),
     severity: 'warning',
+  },
+  {
+    kind: 'EndpointSilent',
+    what: 'a rule in front of kube-proxy translated',
+    report: () =>
+      reportOfWorld(
+        [
+          ...['mangle:PREROUTING:policy:1', 'nat:PREROUTING:rule:1'].map(at => kernelLine(at, { in: 'veth1' })),
+          ...leaves(),
+        ],
+        {
+          rules: changedRules(
+            '-A PREROUTING',
+            `-A PREROUTING -d ${CLUSTER_IP}/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination ${FAR}:8080`,
+          ),
+          probes: [curl(TIMED_OUT)],
+        },
+      ),
+    says: /was sent on to 10\.244\.2\.9:8080 .* \(by nat PREROUTING rule 1, no rule of kube-proxy\), and no reply came back$/,
+    remedy: /find out who wrote that rule/,
+  },
+  {
+    kind: 'EndpointSilent',
+    what: "a rule that is not kube-proxy's gave it another source",
+    report: () =>
+      reportOfWorld(
+        [
+          ...arrives(),
+          ...leaves().slice(0, 5),
+          kernelLine('nat:POSTROUTING:rule:1', { out: 'eth0', ttl: 63, dst: FAR, dpt: 8080 }),
+        ],
+        {
+          rules: changedRules('-A POSTROUTING', '-A POSTROUTING -p tcp -j SNAT --to-source 192.0.2.9'),
+          probes: [curl(TIMED_OUT)],
+        },
+      ),
+    says: /, from 192\.0\.2\.9 \(by nat POSTROUTING rule 1\), and no reply came back$/,
+    remedy: /Replies go to 192\.0\.2\.9: is that an address of this node\?/,
   },
   {
     kind: 'EndpointSilent',
@@ -903,15 +946,10 @@ const NEARLY: Near[] = [
         ],
         {
           objects: objects({ endpoints: objects().endpoints.slice(1) }),
-          rules: [
-            {
-              name: 'rules',
-              text: rules().replace(
-                '-A PREROUTING -m comment',
-                `-A PREROUTING -d ${CLUSTER_IP}/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination ${FAR}:8080\n-A PREROUTING -m comment`,
-              ),
-            },
-          ],
+          rules: changedRules(
+            '-A PREROUTING',
+            `-A PREROUTING -d ${CLUSTER_IP}/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination ${FAR}:8080`,
+          ),
           probes: [curl(TIMED_OUT)],
         },
       ),
