@@ -203,9 +203,9 @@ function addLab(program: Command, handlers: Handlers): void {
 function addDoctor(program: Command, handlers: Handlers): void {
   const command = program
     .command('doctor')
-    .description('what this cluster and each node would allow, and why: rights, Pod Security, dataplane, kernel, tools')
+    .description('what this cluster and a node would allow, and why: rights, Pod Security, dataplane, kernel, tools')
     .option('--node <NODE>', 'look at this node')
-    .option('--all-nodes', 'look at every node')
+    .option('--all-nodes', 'look at every node, not at one alone')
     .option('-o, --output <FORMAT>', 'text or json (default text)')
     .option('--color <WHEN>', 'auto, always or never (default auto)')
     .option('-q, --quiet', 'no progress on standard error');

@@ -2,7 +2,7 @@
 import { type Capture, emptyCapture, markLeft } from './capture.ts';
 import { collect, type TraceOrder } from './collect.ts';
 import { EXIT, TraceError } from './errors.ts';
-import { familyOf } from './ip.ts';
+import { familyOf, hostPort } from './ip.ts';
 import type { Report } from './model.ts';
 import { KUBE_PROXY } from './plan/agent.ts';
 import { curlProbe, type ProbePlan, pingProbe, speaksTls, udpProbe } from './plan/probes.ts';
@@ -122,7 +122,7 @@ function announcement(request: LiveRequest, { target, node, namespace, agentName
       ? `a probe pod in ${namespace}`
       : `pod ${namespace}/${request.from} (by an ephemeral container, whose record stays in that pod)`;
   return (
-    `tracing ${service.namespace}/${service.name} at ${address ?? 'a node port'}:${port} from ${from} on ${where}: trace rules for that ` +
+    `tracing ${service.namespace}/${service.name} at ${address === undefined ? `node port ${port}` : hostPort(address, port)} from ${from} on ${where}: trace rules for that ` +
     `pod's address and an agent pod in ${agentNamespace}, for ${seconds} s at most, removed at the end` +
     (request.method === 'raw' ? `. ${RAW_STAYS}` : '')
   );

@@ -255,9 +255,12 @@ describe('doctor and cleanup', () => {
     expect(await ourPods()).toEqual([]);
   });
 
-  it('cleanup finds nothing, and leaves nothing of its own', async () => {
-    const ended = await runCleanup([], kubeconfig());
-    expect(ended.stdout).toMatch(/nothing of ours is left on \S+, \S+\n$/);
+  it.each([
+    ['', /nothing of ours is left on \S+, \S+\n$/],
+    ['--run deadbeef', /nothing of run deadbeef is left on \S+, \S+\n$/],
+  ])('cleanup %s finds nothing, and leaves nothing of its own', async (words, said) => {
+    const ended = await runCleanup(words === '' ? [] : words.split(' '), kubeconfig());
+    expect(ended.stdout).toMatch(said);
     expect(ended.code).toBe(0);
     expect(await ourPods()).toEqual([]);
   });
