@@ -41,7 +41,7 @@ export function followPacket(
 ): Trail {
   const segments = inOrder(packet);
   const walks = walkAll(segments, header, connection, context);
-  const trail = trailOf(segments, walks);
+  const trail = trailOf(segments, walks, context.expectations);
   if (dropsRedirect(header, connection, segments.at(-1), trail)) trail.end = 'drop';
   const pieces: Piece[] = walks.map((walk, i) => ({ at: (segments[i] as Placed).at, hops: walk.hops }));
   const { end, first, hops } = trail;
@@ -83,16 +83,23 @@ function walkAll(
   });
 }
 
-function trailOf(segments: Placed[], walks: SegmentWalk[]): Trail {
+function trailOf(segments: Placed[], walks: SegmentWalk[], expectations: Expectations): Trail {
   return {
     hops: walks.flatMap(walk => walk.hops),
     gaps: walks.reduce((sum, walk) => sum + walk.gaps, 0),
     mismatches: walks.flatMap((walk, i) => [...walk.mismatches, ...wentOnBehind(walk, segments, i)]),
     end: walks.at(-1)?.end ?? 'open',
     lastHook: segments.at(-1)?.segment.hook ?? 'prerouting',
-    first: segments.some(({ segment }) => isNat(segment)),
+    first: segments.some(placed => isNat(placed.segment) || isNatByType(placed, expectations)),
     conntrack: segments.flatMap(({ segment }) => segment.conntrack ?? []),
   };
+}
+
+/** nat chains and their tables may have any name; the rules tell. */
+function isNatByType({ backend, segment }: Placed, expectations: Expectations): boolean {
+  return expectations
+    .nat(segment.hook)
+    .some(chain => chain.backend === backend && chain.table === segment.table && chain.chain === segment.base);
 }
 
 /** By the rules given the packet was dropped here, and there are lines behind it: it met other rules. */
