@@ -216,6 +216,29 @@ describe('a raw table', () => {
   });
 });
 
+describe('the flavour whose raw table the rules of method raw go to', () => {
+  const fakes = `
+legacy_tables() { case $1 in 4) echo "$LEGACY" | tr ' ' '\\n' ;; *) echo "$LEGACY6" | tr ' ' '\\n' ;; esac; }
+has_legacy_kube_rules() { [ -n "$KUBE" ]; }
+program() { case $1 in nft) echo $NFT_IPTABLES ;; *) echo iptables-legacy ;; esac; }
+say() { echo "$*"; }
+nft_works=$NFT
+choose_flavour`;
+  const NODE = { NFT: 'yes', KUBE: 'yes', NFT_IPTABLES: 'iptables-nft', LEGACY: 'filter nat', LEGACY6: 'filter nat' };
+  const RAW = { LEGACY: 'filter nat raw', LEGACY6: 'raw filter' };
+  test.each([
+    ["kube-proxy's rules are legacy, and so is a raw table", { ...NODE, ...RAW }, 'legacy'],
+    ['a legacy raw table would have to be made', NODE, 'nft'],
+    ['one of them would', { ...NODE, LEGACY: RAW.LEGACY }, 'nft'],
+    ['it would, and there is no other iptables', { ...NODE, NFT_IPTABLES: '' }, 'legacy'],
+    ['the kernel has no nf_tables', { ...NODE, NFT: '' }, 'legacy'],
+    ["kube-proxy's rules are nft's", { ...NODE, ...RAW, KUBE: '' }, 'nft'],
+  ])('%s', (_, node, flavour) => {
+    const env = { ...node, TS_RAW: '4 PREROUTING -j TRACE\n6 PREROUTING -j TRACE' };
+    expect(run(fakes, ['choose_flavour', 'has_legacy_raw'], {}, env)).toEqual([`fact flavour ${flavour}`]);
+  });
+});
+
 test('the logger of IPv4, which the next run looks at, is put back last', () => {
   const files = { 'nf_log.2': 'NONE', 'nf_log.10': 'nf_log_ipv6', 2: 'x', 10: 'x', readers: '' };
   const watch = 'cat() { [ "$1" != "$dir/nf_log.2" ] || command cat "$dir/10" >"$dir/when"; command cat "$@"; }';
