@@ -1,7 +1,7 @@
 /**
  * How long the program takes to start, as ratios to `node -e 0` in the same run and in turns with it, by the same Node:
  *   --version, --help, an explain of a short log, a completion that needs no cluster, and a live run until it knocks at the API server
- *   (over TLS, as anywhere). Beside them `kubectl version --client`, where there is a kubectl.
+ *   (over TLS, as anywhere; what Node itself needs for that is told apart). Beside them `kubectl version --client`, where there is a kubectl.
  * The quickest of all rounds counts: whatever else the machine does only adds to it. BENCH_NODE is another Node to run it all with,
  * ROUNDS how often.
  */
@@ -17,6 +17,10 @@ const ROUNDS = Number(process.env.ROUNDS ?? 21);
 const path = name => fileURLToPath(new URL(`../${name}`, import.meta.url));
 const PLUGIN = path('plugin/kubectl-trace_svc');
 const LOG = path('test/captures/legacy/web-curl/kmsg.txt');
+
+const UNTIL_CALL = new Set(['a bare request', 'first API call']);
+
+const BARE = `require('node:https').get(process.argv[1], { ca: require('node:fs').readFileSync('${path('test/support/tls/ca.crt')}') }).on('error', () => {})`;
 
 const folder = mkdtempSync(join(tmpdir(), 'trace-svc-bench-'));
 const server = await apiServer();
@@ -34,6 +38,8 @@ async function main() {
     ['--help', [NODE, PLUGIN, '--help']],
     ['completion', [NODE, PLUGIN, '__complete', 'lab', '']],
     ['explain', [NODE, PLUGIN, 'explain', LOG]],
+    // No program of Node's can ask sooner.
+    ['a bare request', [NODE, '-e', BARE, url()]],
     ['first API call', [NODE, PLUGIN, 'svc/web'], 2],
     ['kubectl version', ['kubectl', 'version', '--client']],
   ];
@@ -41,7 +47,7 @@ async function main() {
   // The first round fills caches, and says what can be run at all.
   for (let round = -1; round < ROUNDS; round++)
     for (const [name, command] of cases) {
-      const time = await milliseconds(command, name === 'first API call');
+      const time = await milliseconds(command, UNTIL_CALL.has(name));
       if (round >= 0 && time !== undefined) times.get(name).push(time);
     }
   const base = Math.min(...times.get('node -e 0'));
@@ -69,6 +75,10 @@ function milliseconds([program, ...args], untilCall) {
     child.once('error', () => resolve(undefined));
     child.once('close', () => resolve((untilCall ? came : performance.now()) - began));
   });
+}
+
+function url() {
+  return `https://127.0.0.1:${server.address().port}`;
 }
 
 /** Refuses everything: only that it is asked matters. */

@@ -227,11 +227,9 @@ async function createOut(quiet: boolean, verbose: boolean): Promise<Out> {
   return createSpinner(result);
 }
 
-const began = performance.now();
-
 /** A line with the seconds since the program began. */
 function timed(text: string): void {
-  say(`${((performance.now() - began) / 1000).toFixed(2)} s  ${text}`);
+  say(`${process.uptime().toFixed(2)} s  ${text}`);
 }
 
 /** Whatever is said next, the spinner is gone by then. */

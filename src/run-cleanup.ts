@@ -34,7 +34,9 @@ export async function runCleanup(request: CleanupRequest, deps: CleanupDeps): Pr
     const results = await inGroups(nodes, 8, node => sweepNode(node, request, deps));
     const still = (await Promise.all(pods.told.map(ref => stillThere(cluster, ref)))).flat();
     const said = [...pods.lines, ...still, ...results.flatMap(result => result.lines)];
-    out.result(`${said.length > 0 ? said.join('\n') : `nothing of ${request.run === undefined ? 'ours' : `run ${request.run}`} is left on ${nodes.join(', ')}`}\n`);
+    out.result(
+      `${said.length > 0 ? said.join('\n') : `nothing of ${request.run === undefined ? 'ours' : `run ${request.run}`} is left on ${nodes.join(', ')}`}\n`,
+    );
     return still.length > 0 || results.some(result => !result.clean) ? EXIT.cleanupIncomplete : EXIT.answered;
   } finally {
     cluster.close();

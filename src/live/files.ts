@@ -1,13 +1,16 @@
 /** Files of the workstation: node:fs and node:zlib. Every way a file can be no text ends in one clear line. */
 import { isAscii } from 'node:buffer';
-import { closeSync, constants, createReadStream, openSync, readSync } from 'node:fs';
-import { stat, writeFile } from 'node:fs/promises';
+import fs, { closeSync, constants, createReadStream, openSync, readSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { pipeline, Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
-import { TextDecoder } from 'node:util';
+import { promisify, TextDecoder } from 'node:util';
 import { TraceError } from '../errors.ts';
 import type { Files } from '../ports.ts';
+
+/** node:fs/promises loads as long as the rest of Node's modules that are needed before a first request. */
+const stat = promisify(fs.stat);
+const writeFile = promisify(fs.writeFile);
 
 /** Larger pieces leave the processor's cache between being read and being cut into lines, and take twice as long. */
 const CHUNK = 64 * 1024;
