@@ -16,6 +16,16 @@ export const NFT_LOSS = 'We lost some netlink events';
 
 const LINE = /^([0-9a-f]{1,8}) ((?:ip6?|inet|bridge|arp|netdev) \S+ \S+) (.*)$/;
 
+/**
+ * A frame's way through chains of families bridge, arp and netdev, beside the five hooks of IP (a bridge with ebtables' rules has
+ * them). It is of interest only where it ends there.
+ */
+export function isBesideIp(text: string): boolean {
+  return BESIDE.test(text) && !/[( ](?:verdict|policy) drop/.test(text);
+}
+
+const BESIDE = /^[0-9a-f]{1,8} (?:bridge|arp|netdev) \S+ \S+ (?:packet:|conntrack:|rule |unknown |verdict |policy )/;
+
 /** A line from the first character after `trace id `, or why it is not understood. */
 export function parseNftTrace(text: string, origin: { source: number; line: number }): TraceEvent | string {
   const parts = LINE.exec(text.trimEnd());
@@ -57,7 +67,7 @@ const pointOf: (text: string) => TracePoint | string = memo(text => {
   const [, family = '', table = '', chain = '', word = '', rest = ''] =
     /^(\S+) (\S+) (\S+) (\S+) ?(.*)$/.exec(text.trimEnd()) ?? [];
   if (family !== 'ip' && family !== 'ip6' && family !== 'inet')
-    return `a packet of family ${family} is not an IP packet of this node`;
+    return `dropped in chain ${own(chain)} of ${family} table ${own(table)}, which stands beside the hooks of IP and is not followed`;
   const place = { backend: 'nft', family: family as TableFamily, table: intern(table), chain: intern(chain) } as const;
   if (word === 'packet' || word === 'conntrack') return makePoint({ ...place, kind: word });
   const reader = READERS[word];
