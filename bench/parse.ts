@@ -6,7 +6,7 @@ import { emptyObjects } from '../src/kube/objects.ts';
 import { createFiles } from '../src/live/files.ts';
 
 const [log = '', rules = ''] = process.argv.slice(2);
-const files = createFiles(process.stdin);
+const files = createFiles(() => process.stdin);
 const capture = emptyCapture('files', emptyObjects());
 capture.rules.push({ name: 'iptables-save', text: await files.read(rules) });
 const started = process.cpuUsage();

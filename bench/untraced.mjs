@@ -1,18 +1,18 @@
 /**
  * What a trace costs the pods that are not traced: questions and answers by UDP between two of them, through a node that has
- * rules as kube-proxy's, with our rules for a third pod and without, in turns. Prints ratios; root, in namespaces of its own.
+ * rules as kube-proxy's, with our rules for a third pod and without, in turns, and beside that without and without. Prints ratios; root, in namespaces of its own.
  *   node bench/untraced.mjs [TURNS]
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { bundle } from '../.ci/bundle.mjs';
 
-const [turns = '60', inside] = process.argv.slice(2);
+const [turns = '40', inside] = process.argv.slice(2);
 /** Of one turn. */
 const MS = 500;
 /** Rules of other Services that a packet walks past, as on a node of some size. */
@@ -81,51 +81,57 @@ async function measure(rules) {
   const server = spawn(...enter('pod2', process.execPath, '-e', SERVER), { stdio: ['ignore', 'pipe', 'inherit'] });
   await once(server.stdout, 'data');
   const client = spawn(...enter('pod1', process.execPath, '-e', CLIENT), { stdio: ['pipe', 'pipe', 'inherit'] });
-  /** Answers in a turn, and what they cost in ticks of processor time: packets of this pair are handled where they are sent. */
+  /** What an answer costs in a turn, in ns of processor time: packets of this pair are handled where they are sent. */
   const turn = async () => {
-    const before = ticksOf(client.pid) + ticksOf(server.pid);
+    const before = timeOf(client.pid) + timeOf(server.pid);
     client.stdin.write('\n');
     const answers = Number(String((await once(client.stdout, 'data'))[0]));
-    return { answers, ticks: ticksOf(client.pid) + ticksOf(server.pid) - before };
+    return { answers, cost: (timeOf(client.pid) + timeOf(server.pid) - before) / answers };
   };
   for (let warm = 0; warm < 3; warm++) await turn();
-  for (const [name, on] of [
-    ['nft', () => startNft(nftCommands(scope))],
-    ['raw', () => startRaw(rawRules(scope))],
-  ]) {
-    const sums = { with: { answers: 0, ticks: 0 }, without: { answers: 0, ticks: 0 } };
-    for (let i = 0; i < Number(turns); i++) {
-      add(sums.without, await turn());
+  const cases = {
+    // What two turns differ by anyway.
+    nothing: async () => async () => {},
+    nft: () => startNft(nftCommands(scope)),
+    raw: () => startRaw(rawRules(scope)),
+  };
+  const measured = Object.fromEntries(Object.keys(cases).map(name => [name, []]));
+  for (let i = 0; i < Number(turns); i++)
+    for (const [name, on] of Object.entries(cases)) {
+      const without = await turn();
       const off = await on();
       // What starting costs is no pod's.
       await turn();
-      add(sums.with, await turn());
+      measured[name].push({ without, with: await turn() });
       await off();
       await turn();
     }
-    const cost = ({ answers, ticks }) => ticks / answers;
-    const rate = sums.with.answers / sums.without.answers;
-    // A tick is 10 ms; each answer is two packets.
-    const nanoseconds = ((cost(sums.with) - cost(sums.without)) * 1e7) / 2;
+  for (const [name, pairs] of Object.entries(measured)) {
+    // Neighbours in time: whatever else the machine does, it does to both, and what it does to one alone the median leaves out.
+    const cost = median(pairs.map(pair => pair.without.cost / pair.with.cost));
+    const rate = median(pairs.map(pair => pair.with.answers / pair.without.answers));
+    // An answer is two packets.
+    const nanoseconds = median(pairs.map(pair => (pair.with.cost - pair.without.cost) / 2));
     console.log(
-      `${name}: ${(cost(sums.without) / cost(sums.with)).toFixed(3)} of the answers for the same processor time (goal: 0.99), ${rate.toFixed(3)} of the answers a second; ${nanoseconds.toFixed(0)} ns a packet`,
+      `${name}: ${cost.toFixed(3)} of the answers for the same processor time (goal: 0.99), ${rate.toFixed(3)} of the answers a second; ${nanoseconds.toFixed(0)} ns a packet`,
     );
   }
   client.kill();
   server.kill();
 }
 
-function add(sum, { answers, ticks }) {
-  sum.answers += answers;
-  sum.ticks += ticks;
+function median(list) {
+  const sorted = list.toSorted((a, b) => a - b);
+  return (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.ceil((sorted.length - 1) / 2)]) / 2;
 }
 
-/** User and system time of a process, in ticks (proc(5)). */
-function ticksOf(pid) {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  return Number(fields[11]) + Number(fields[12]);
+/** Time on a processor of all of a process's threads, in ns (Documentation/scheduler/sched-stats.rst). */
+function timeOf(pid) {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  return threads.reduce(
+    (sum, id) => sum + Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8').split(' ')[0]),
+    0,
+  );
 }
 
 async function startNft(commands) {

@@ -2,12 +2,12 @@
 import { setMaxListeners } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
 import { CommanderError, createProgram, type Handlers, shapeOf } from './commands.ts';
 import { EXIT, exitCodeOf, TraceError } from './errors.ts';
 import type { Out } from './ports.ts';
 import { escapeJson, escapeText } from './render/escape.ts';
-import { createStyle } from './render/style.ts';
 import { type Colour, parseExplain, parseLab } from './request.ts';
 import type { KubeRequest } from './request-live.ts';
 import type { Deps } from './run.ts';
@@ -130,7 +130,7 @@ async function createLiveDeps(
     import('./live/run-id.ts'),
     import('../plugin/node-agent.sh'),
   ]);
-  const interactive = process.stdin.isTTY === true;
+  const interactive = isatty(0);
   const opened = openCluster(kube, kube.requestTimeoutMs, { env: process.env, interactive });
   const cluster = verbose ? notedCluster(opened, timed) : opened;
   return { ...deps, cluster, run: newRunId(), newRunId, agentScript, ask };
@@ -210,9 +210,12 @@ async function removeLabs(run: string | undefined): Promise<void> {
 async function createDeps(colour: Colour, signal: AbortSignal, quiet: boolean, verbose = false): Promise<Deps> {
   const { createFiles } = await import('./live/files.ts');
   return {
-    files: createFiles(process.stdin),
+    files: createFiles(() => process.stdin),
     out: await createOut(quiet, verbose),
-    style: createStyle(wantsColour(colour), process.stdout.isTTY ? Math.max(60, process.stdout.columns || 80) : 80),
+    terminal: () => ({
+      colour: wantsColour(colour),
+      width: process.stdout.isTTY ? Math.max(60, process.stdout.columns || 80) : 80,
+    }),
     signal,
   };
 }

@@ -5,7 +5,7 @@ import { renderVerdicts } from './doctor/render.ts';
 import { nodeVerdicts, type Verdict } from './doctor/verdicts.ts';
 import { EXIT, TraceError } from './errors.ts';
 import type { Cluster, Out } from './ports.ts';
-import type { Style } from './render/style.ts';
+import { createStyle } from './render/style.ts';
 import type { AgentRequest } from './request-live.ts';
 import { fromRights, isAllowed, podRights, type Right, rights, rightText, unless } from './site/access.ts';
 import { levelOf, lookUpNodes } from './site/lookup.ts';
@@ -23,14 +23,14 @@ export interface DoctorRequest extends AgentRequest {
 export interface DoctorDeps {
   cluster: Cluster;
   out: Out;
-  style: Style;
+  terminal(): { colour: boolean; width: number };
   signal: AbortSignal;
   agentScript: string;
   newRunId(): string;
 }
 
 export async function runDoctor(request: DoctorRequest, deps: DoctorDeps): Promise<number> {
-  const { cluster, out, style } = deps;
+  const { cluster, out, terminal } = deps;
   try {
     out.step(`asking ${cluster.server}`);
     const verdicts = await clusterVerdicts(request, deps);
@@ -41,7 +41,8 @@ export async function runDoctor(request: DoctorRequest, deps: DoctorDeps): Promi
       verdicts.push(...(await askOne(node, request, deps)));
     }
     if (!mayMake) out.say('no node was asked: the rights for that are missing');
-    out.result(renderVerdicts(verdicts, request.format, style));
+    const { colour, width } = terminal();
+    out.result(renderVerdicts(verdicts, request.format, createStyle(colour, width)));
     return verdicts.some(verdict => verdict.state === 'fail') ? EXIT.refused : EXIT.answered;
   } finally {
     cluster.close();

@@ -7,13 +7,14 @@ import { contextOf, explainFiles, nameOf } from './explain-files.ts';
 import type { FindingKind, Report } from './model.ts';
 import type { Files, Out } from './ports.ts';
 import { render } from './render/render.ts';
-import type { Style } from './render/style.ts';
+import { createStyle, type Style } from './render/style.ts';
 import type { ExplainRequest, OutputRequest } from './request.ts';
 
 export interface Deps {
   files: Files;
   out: Out;
-  style: Style;
+  /** Asked for when there is something to print: Node opens standard output only then. */
+  terminal(): { colour: boolean; width: number };
   signal: AbortSignal;
 }
 
@@ -35,8 +36,13 @@ export async function finish(report: Report, capture: Capture, request: OutputRe
     await deps.files.write(request.save, encodeCapture(capture));
     deps.out.say(`saved: ${request.save} (replay it with: kubectl trace-svc explain ${request.save})`);
   }
-  deps.out.result(render(report, request.format, deps.style));
+  deps.out.result(render(report, request.format, styleFor(deps)));
   return exitCode(report);
+}
+
+function styleFor({ terminal }: Deps): Style {
+  const { colour, width } = terminal();
+  return createStyle(colour, width);
 }
 
 /** docs/exit-codes.md. What was found wins over what is missing: a finding rests on evidence that is there. */
@@ -63,7 +69,7 @@ async function followExplain(request: ExplainRequest, deps: Deps): Promise<numbe
   const flush = (): void => {
     const report = batch.end();
     if (report) {
-      deps.out.result(render(report, request.format, deps.style));
+      deps.out.result(render(report, request.format, styleFor(deps)));
       code = exitCode(report);
     }
     batch = openBatch(context, path);

@@ -17,9 +17,10 @@ const CHUNK = 64 * 1024;
 
 const STDIN = 'standard input';
 
-export function createFiles(stdin: Readable): Files {
+/** @param stdin asked for when it is to be read: to open it takes time */
+export function createFiles(stdin: () => Readable): Files {
   const chunks = (path: string, signal?: AbortSignal) =>
-    path === '-' ? decode(stdin, STDIN, signal) : fileChunks(path, signal);
+    path === '-' ? decode(stdin(), STDIN, signal) : fileChunks(path, signal);
   return {
     chunks,
     async read(path, signal) {

@@ -27,7 +27,7 @@ const ADDRESS = '10.96.100.1';
 /** A port of UDP that the pod sends to by itself. */
 const BUSY = 5353;
 
-/** Sends as many packets as it is told to, at the pace it is told, or as fast as it can; says `began` and how many were sent. */
+/** Sends as many packets as it is told to, at the pace it is told, or as fast as it can; says `began`, how many were sent, and what it cost. */
 const FLOOD = `
 const [address, port, packets, rate] = process.argv.slice(1);
 const socket = require('node:dgram').createSocket('udp4').on('error', () => {});
@@ -41,7 +41,8 @@ socket.connect(Number(port), address, () => {
     const due = Math.min(Number(packets), sent + 500, (performance.now() - began) / 1000 * Number(rate));
     for (; sent < due; sent++) { left++; socket.send(payload, () => left--); }
     if (sent < packets || left > 0) return setImmediate(go);
-    console.log(sent + ' in ' + Math.round(performance.now() - began) + ' ms');
+    const { user, system } = process.cpuUsage();
+    console.log(sent + ' in ' + Math.round(performance.now() - began) + ' ms for ' + Math.round((user + system) / 1000) + ' ms of processor time');
     socket.close();
   };
   go();
@@ -61,27 +62,42 @@ async function build(mode: Mode): Promise<void> {
   expect(built.code).toBe(0);
 }
 
-/** Most memory, in MB, of every process on the node that is nft's, tcpdump's or the agent's shell. */
-function memoryOfAgent(): Record<string, number> {
+interface AgentCost {
+  /** Most memory of any process, in MB, by program. */
+  peaks: Record<string, number>;
+  /** Processor time of all of them, and of those they waited for, in ms. */
+  cpu: number;
+}
+
+/** What every process on the node cost that is nft's, tcpdump's or the agent's shell. */
+function costOfAgent(): AgentCost {
   const lab = readlinkSync(`/proc/${holder.pid}/ns/pid`);
-  const peaks: Record<string, number> = {};
+  const cost: AgentCost = { peaks: {}, cpu: 0 };
   for (const pid of readdirSync('/proc').filter(name => /^\d+$/.test(name))) {
     try {
       if (readlinkSync(`/proc/${pid}/ns/pid`) !== lab) continue;
       const status = readFileSync(`/proc/${pid}/status`, 'utf8');
       const name = /^Name:\s*(\S+)/m.exec(status)?.[1] ?? '';
+      if (!/^(nft|tcpdump|sh|dash|cat)$/.test(name)) continue;
       const peak = Number(/^VmHWM:\s*(\d+)/m.exec(status)?.[1] ?? 0) / 1024;
-      if (/^(nft|tcpdump|sh|dash|cat)$/.test(name)) peaks[name] = Math.max(peaks[name] ?? 0, peak);
+      cost.peaks[name] = Math.max(cost.peaks[name] ?? 0, peak);
+      cost.cpu += ticksOf(readFileSync(`/proc/${pid}/stat`, 'utf8')) * 10;
     } catch {
       // Gone while we looked.
     }
   }
-  return peaks;
+  return cost;
+}
+
+/** proc(5): utime, stime, cutime and cstime are fields 14 to 17, in hundredths of a second. */
+function ticksOf(stat: string): number {
+  const fields = stat.replace(/^.*\) /, '').split(' ');
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0);
 }
 
 interface Busy {
   capture: Capture;
-  peaks: Record<string, number>;
+  cost: AgentCost;
   flood: string;
 }
 
@@ -90,7 +106,7 @@ async function traceBusyPod(mode: Mode): Promise<Busy> {
   const capture = emptyCapture('live', objectsOf(HEALTHY));
   capture.source = { namespace: 'default', pod: SENDER.name, ips: [SENDER.address], node: SENDER.node };
   const shell = holder.shell(SENDER.name);
-  let peaks: Busy['peaks'] = {};
+  let cost: AgentCost = { peaks: {}, cpu: 0 };
   let flood = '';
   const pod: Site['pod'] = {
     ...shell,
@@ -109,7 +125,7 @@ async function traceBusyPod(mode: Mode): Promise<Busy> {
       await began;
       const result = await shell.run(argv, options);
       await flooding.done;
-      peaks = memoryOfAgent();
+      cost = costOfAgent();
       return result;
     },
   };
@@ -132,7 +148,7 @@ async function traceBusyPod(mode: Mode): Promise<Busy> {
   };
   const out = { result() {}, say() {}, step() {} };
   await collect(order, { node: holder.shell('n1'), pod }, capture, createUndo(), out, new AbortController().signal);
-  return { capture, peaks, flood };
+  return { capture, cost, flood };
 }
 
 /** Lines of one source at most (src/plan/agent.ts); a packet of NFLOG is printed on twelve at most. */
@@ -141,13 +157,17 @@ const BUDGET = 20_000;
 describe.each(MODES_HERE as Mode[])('mode %s', mode => {
   it('stays in bounds, and says what was not traced', { timeout: 180_000 }, async () => {
     await build(mode);
-    const { capture, peaks, flood } = await traceBusyPod(mode);
+    const { capture, cost, flood } = await traceBusyPod(mode);
     const report = analyse(capture);
 
     expect(flood).toMatch(new RegExp(`^${PACKETS} in `));
     for (const { name, text } of capture.traces)
       expect([name, text.split('\n').length <= BUDGET * (name === 'nflog' ? 13 : 1) + 1]).toEqual([name, true]);
-    for (const [name, peak] of Object.entries(peaks)) expect([name, peak < 100]).toEqual([name, true]);
+    // Whoever looks on takes less of the node than the one who floods it.
+    const sender = Number(/for (\d+) ms of processor time/.exec(flood)?.[1]);
+    expect(cost.cpu).toBeGreaterThan(0);
+    expect(cost.cpu).toBeLessThan(sender);
+    for (const [name, peak] of Object.entries(cost.peaks)) expect([name, peak < 100]).toEqual([name, true]);
     expect(capture.losses.join('\n')).toMatch(
       /more packets (may have )?came? than|line budget was used up|We lost|dropped by the kernel/,
     );

@@ -5,7 +5,6 @@ import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { SCENARIOS } from '../../src/lab/scenarios.ts';
 import type { Report } from '../../src/model.ts';
-import { createStyle } from '../../src/render/style.ts';
 import { type LabFlags, parseLab } from '../../src/request.ts';
 import { runLabCommand } from '../../src/run-lab.ts';
 import { EXPECTED, type Expected } from '../support/expected.ts';
@@ -34,7 +33,7 @@ async function replay(scenario: string, flags: LabFlags): Promise<Replayed> {
         said.stderr += `${text}\n`;
       },
     },
-    style: createStyle(false, 100),
+    terminal: () => ({ colour: false, width: 100 }),
     signal: new AbortController().signal,
     run: () => Promise.reject(new Error('nothing may be run for a replay')),
     modes: ['legacy'],
