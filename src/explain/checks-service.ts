@@ -30,6 +30,7 @@ type Check = (input: CheckInput) => Draft | Draft[] | undefined;
 
 const CHECKS: Check[] = [
   answered,
+  droppedAtFirst,
   rejectedOrDropped,
   turnedAway,
   refused,
@@ -63,6 +64,19 @@ function rejectedOrDropped(input: CheckInput): Draft | undefined {
 
 function selectorFacts({ connection }: CheckInput): Draft['facts'] {
   return connection.service?.service.hasSelector === false ? { selector: false } : {};
+}
+
+/** Answered in the end, but not at once: whoever asked waited a second or more, until the handshake was tried again. */
+function droppedAtFirst(input: CheckInput): Draft | undefined {
+  const { requests, replies, fate } = input.connection;
+  if (fate.kind !== 'answered') return undefined;
+  const lost = [...requests, ...replies].find(
+    traced => traced.outcome === 'dropped' && /\bSYN\b/.test(traced.header.tcp?.flags ?? ''),
+  );
+  if (!lost) return undefined;
+  const hop = lastHop(lost);
+  const facts = { ...ruleFacts(hop), atFirst: lost.label };
+  return { ...draftOf(input, 'DroppedByRule', facts, hopEvidence(lost, hop, input.numberOf)), severity: 'warning' };
 }
 
 /** kube-proxy before 1.26 had nat mark what kubelet's KUBE-FIREWALL then dropped: why, the rule says that had it marked. */

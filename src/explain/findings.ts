@@ -91,7 +91,7 @@ export const FINDINGS: Record<FindingKind, FindingInfo> = {
     severity: 'error',
     rank: 1,
     sentence: f =>
-      `${f.target} was dropped by ${ofPolicy(f) ? "a chain's policy" : 'a rule'} on this node: ${f.rule}${quoted(f)}${by(f)}${marked(f)}`,
+      `${f.atFirst ? `a ${f.atFirst} of the connection to ` : ''}${f.target} was dropped by ${ofPolicy(f) ? "a chain's policy" : 'a rule'} on this node: ${f.rule}${quoted(f)}${by(f)}${marked(f)}${f.atFirst ? '; a later one came through' : ''}`,
     remedy: ownersRemedy,
   },
   KubeProxyBehind: {

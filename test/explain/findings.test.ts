@@ -212,6 +212,27 @@ const ROWS: Row[] = [
     severity: 'warning',
   },
   {
+    kind: 'DroppedByRule',
+    what: 'a first try was dropped, the second one answered',
+    report: () =>
+      reportOfWorld(
+        [
+          ...arrives(),
+          ...STOPPED,
+          ...arrives({ id: 101 }),
+          ...leaves({ id: 101 }, 1),
+          ...answers(),
+          ...later({ ...ACK, id: 102 }),
+        ],
+        {
+          rules: [{ name: 'rules', text: rules({ filter: ['FORWARD -m statistic --mode nth --every 2 -j DROP'] }) }],
+          probes: [curl()],
+        },
+      ),
+    says: /^a SYN of the connection to default\/web:80 was dropped by a rule on this node: filter FORWARD rule 1 .*; a later one came through$/,
+    severity: 'warning',
+  },
+  {
     kind: 'EndpointSilent',
     what: 'a rule in front of kube-proxy translated',
     report: () =>
