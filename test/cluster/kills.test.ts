@@ -202,10 +202,15 @@ async function untilRulesGone(outcome: Outcome, at: number): Promise<void> {
 }
 
 /** A kubelet that has lost its API server takes a while to come back: then nobody can look at its node, which is said, and it is asked again. */
-async function cleanupOf(run: string): Promise<Ended> {
-  const once = () => runCleanup(['-n', NAMESPACE, '--run', run], kubeconfig());
-  const first = await once();
-  return /did not start within/.test(first.stdout) ? once() : first;
+function cleanupOf(run: string): Promise<Ended> {
+  return poll(
+    'a node that can be looked at',
+    async () => {
+      const ended = await runCleanup(['-n', NAMESPACE, '--run', run], kubeconfig());
+      return /not looked at: .* did not start within/.test(ended.stdout) ? undefined : ended;
+    },
+    180,
+  );
 }
 
 async function fingerprints(): Promise<unknown> {
