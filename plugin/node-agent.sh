@@ -103,7 +103,8 @@ restore_nf_log() {
   while [ -s "$dir/nf_log.2" ] && group_taken && ! reader_lives && [ $looks -lt 100 ]; do sleep 0.05; looks=$((looks + 1)); done
   # IPv4's is what the next run looks at: it is the last to be put back, as it was the first to be set.
   for number in 10 2; do
-    [ -s "$dir/nf_log.$number" ] || continue
+    # Noted as the node's own, ours is that of a run that was killed: who knows better may have put it back while we were reading.
+    if [ ! -s "$dir/nf_log.$number" ] || grep -qx nfnetlink_log "$dir/nf_log.$number"; then continue; fi
     cat "$dir/nf_log.$number" >"$nf_log/$number" 2>/dev/null
     [ "$(cat "$dir/nf_log.$number")" = "$(cat "$nf_log/$number")" ] || echo "net.netfilter.nf_log.$number" >>"$dir/unrestored"
   done

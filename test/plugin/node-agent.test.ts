@@ -248,6 +248,15 @@ test('the logger of IPv4, which the next run looks at, is put back last', () => 
   ]);
 });
 
+test.each([
+  ['put back by the run that knew it', 'nf_log_ipv4', 'nf_log_ipv4'],
+  ["as it was: that is the node's own", 'nfnetlink_log', 'nfnetlink_log'],
+])('a logger that was noted as ours of a run that was killed is left alone: %s', (_, now, want) => {
+  const files = { 'nf_log.2': 'nfnetlink_log', 'nf_log.10': 'nfnetlink_log', 2: now, 10: now };
+  const script = 'nf_log=$dir; awk() { false; }; restore_nf_log; cat "$dir/2"; ! [ -e "$dir/unrestored" ]; echo " $?"';
+  expect(run(script, ['restore_nf_log', 'group_taken', 'reader_lives'], files)).toEqual([`${want} 0`]);
+});
+
 /** /proc/net/netfilter/nfnetlink_log: group, port id, queued, mode, range, timeout, uses. */
 describe('the turn at the packet log', () => {
   const TAKEN = '    0     49     0 2 65531    100  1\n';
