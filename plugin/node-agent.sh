@@ -252,9 +252,13 @@ choose_method() {
   say "fact method $TS_METHOD"
 }
 
-# Of a pod with one family alone the other one's is not asked for.
+# 4, 6 or both: a pod may have addresses of one family alone.
+raw_families() {
+  printf '%s\n' "$TS_RAW" | sed -n 's/^\([46]\) .*/\1/p' | sort -u
+}
+
 has_legacy_raw() {
-  for family in $(printf '%s\n' "$TS_RAW" | sed -n 's/^\([46]\) .*/\1/p' | sort -u); do legacy_tables "$family" | grep -qx raw || return 1; done
+  for family in $(raw_families); do legacy_tables "$family" | grep -qx raw || return 1; done
 }
 
 has_legacy_kube_rules() {
@@ -267,7 +271,8 @@ has_legacy_kube_rules() {
 # taken instead wherever it can be: legacy tables log the packets it marks as well, and it can be taken back.
 choose_flavour() {
   flavour=nft
-  if [ -z "$nft_works" ] || { has_legacy_kube_rules && { has_legacy_raw || [ -z "$(program nft 4)" ]; }; }; then flavour=legacy; fi
+  if [ -z "$nft_works" ]; then flavour=legacy
+  elif has_legacy_kube_rules && { has_legacy_raw || [ -z "$(program nft 4)" ]; }; then flavour=legacy; fi
   if [ -z "$(program $flavour 4)" ]; then
     say "fail method raw needs iptables-$flavour in the agent's image, as this node's rules are of that flavour"
     return 1
@@ -448,8 +453,8 @@ start_raw() {
   now=$(date +%s)
   stop=$(date -u -d "@$((now + TS_DEADLINE))" +%Y-%m-%dT%H:%M:%S) || { say "fail date cannot say when the deadline is"; return 1; }
   printf '%s\n' "$TS_RAW" | sed "s/@STOP@/$stop/" >"$dir/raw"
-  for family in $(sed -n 's/^\([46]\) .*/ip\1/p' "$dir/raw" | sort -u); do
-    [ "$flavour" = legacy ] || mark_made "${family%4}"
+  for family in $(raw_families); do
+    [ "$flavour" = legacy ] || mark_made "ip${family#4}"
   done
   if [ "$flavour" = legacy ] && ! has_legacy_raw; then
     say "say This node had no legacy raw table. Now it has an empty one, which the kernel keeps until the node starts again or iptable_raw is unloaded."

@@ -78,11 +78,6 @@ export function emptyCapture(origin: Capture['origin'], objects: KubeObjects): C
   };
 }
 
-/** What the node told, by its name: text, each of it. */
-function oddFact(capture: Partial<Capture>): string | undefined {
-  return Object.entries(capture.node?.tools ?? {}).find(([, value]) => typeof value !== 'string')?.[0];
-}
-
 /** Something of ours is still there. */
 export function markLeft(capture: Capture, left: string[]): void {
   if (left.length === 0) return;
@@ -110,11 +105,7 @@ export function decodeCapture(value: unknown, name: string): Capture {
   const base = emptyCapture(given.origin ?? 'files', { services: [], endpoints: [], pods: [], nodes: [] });
   const capture = { ...base, ...given, objects: { ...base.objects, ...given.objects } };
   // Spread, a list would look like no objects at all.
-  const odd = oddFact(given);
-  const wrong =
-    departsFrom(given.objects ?? {}, {}, 'objects') ??
-    departsFrom(capture, SHAPE, '') ??
-    (odd === undefined ? undefined : `node.tools.${odd} is no text`);
+  const wrong = departsFrom(given.objects ?? {}, {}, 'objects') ?? departsFrom(capture, SHAPE, '');
   if (wrong !== undefined)
     throw new TraceError('usage', `${name} is a damaged capture: ${wrong}`, 'Save the run again with --save.');
   return capture;
@@ -128,7 +119,13 @@ const SHAPE: Shape = {
   '?startedAt': 'string',
   '?target': { namespace: 'string', service: 'string', '?port': 'number' },
   '?source': { '?namespace': 'string', '?pod': 'string', ips: ['string'], '?node': 'string' },
-  '?node': { '?name': 'string', '?kernel': 'string', '?proxyMode': 'string', '?method': 'string', '?tools': {} },
+  '?node': {
+    '?name': 'string',
+    '?kernel': 'string',
+    '?proxyMode': 'string',
+    '?method': 'string',
+    '?tools': { '*': 'string' },
+  },
   objects: {
     services: [
       {

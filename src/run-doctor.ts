@@ -5,7 +5,7 @@ import { renderVerdicts } from './doctor/render.ts';
 import { nodeVerdicts, type Verdict } from './doctor/verdicts.ts';
 import { EXIT, TraceError } from './errors.ts';
 import type { Cluster, Out } from './ports.ts';
-import { createStyle } from './render/style.ts';
+import { styleFor, type Terminal } from './render/style.ts';
 import type { AgentRequest } from './request-live.ts';
 import { fromRights, isAllowed, podRights, type Right, rights, rightText, unless } from './site/access.ts';
 import { levelOf, lookUpNodes } from './site/lookup.ts';
@@ -23,7 +23,7 @@ export interface DoctorRequest extends AgentRequest {
 export interface DoctorDeps {
   cluster: Cluster;
   out: Out;
-  terminal(): { colour: boolean; width: number };
+  terminal(): Terminal;
   signal: AbortSignal;
   agentScript: string;
   newRunId(): string;
@@ -41,8 +41,7 @@ export async function runDoctor(request: DoctorRequest, deps: DoctorDeps): Promi
       verdicts.push(...(await askOne(node, request, deps)));
     }
     if (!mayMake) out.say('no node was asked: the rights for that are missing');
-    const { colour, width } = terminal();
-    out.result(renderVerdicts(verdicts, request.format, createStyle(colour, width)));
+    out.result(renderVerdicts(verdicts, request.format, styleFor(terminal())));
     return verdicts.some(verdict => verdict.state === 'fail') ? EXIT.refused : EXIT.answered;
   } finally {
     cluster.close();

@@ -7,14 +7,14 @@ import { contextOf, explainFiles, nameOf } from './explain-files.ts';
 import type { FindingKind, Report } from './model.ts';
 import type { Files, Out } from './ports.ts';
 import { render } from './render/render.ts';
-import { createStyle, type Style } from './render/style.ts';
+import { styleFor, type Terminal } from './render/style.ts';
 import type { ExplainRequest, OutputRequest } from './request.ts';
 
 export interface Deps {
   files: Files;
   out: Out;
   /** Asked for when there is something to print: Node opens standard output only then. */
-  terminal(): { colour: boolean; width: number };
+  terminal(): Terminal;
   signal: AbortSignal;
 }
 
@@ -36,13 +36,8 @@ export async function finish(report: Report, capture: Capture, request: OutputRe
     await deps.files.write(request.save, encodeCapture(capture));
     deps.out.say(`saved: ${request.save} (replay it with: kubectl trace-svc explain ${request.save})`);
   }
-  deps.out.result(render(report, request.format, styleFor(deps)));
+  deps.out.result(render(report, request.format, styleFor(deps.terminal())));
   return exitCode(report);
-}
-
-function styleFor({ terminal }: Deps): Style {
-  const { colour, width } = terminal();
-  return createStyle(colour, width);
 }
 
 /** docs/exit-codes.md. What was found wins over what is missing: a finding rests on evidence that is there. */
@@ -69,7 +64,7 @@ async function followExplain(request: ExplainRequest, deps: Deps): Promise<numbe
   const flush = (): void => {
     const report = batch.end();
     if (report) {
-      deps.out.result(render(report, request.format, styleFor(deps)));
+      deps.out.result(render(report, request.format, styleFor(deps.terminal())));
       code = exitCode(report);
     }
     batch = openBatch(context, path);

@@ -1,6 +1,9 @@
 /** A description of a JSON value's shape, and where a value departs from it. For what comes from outside and claims to be ours. */
 
-/** A type's name; the texts that are allowed; a list of one shape; or an object of shapes, `?` before a key that may be left out. */
+/**
+ * A type's name; the texts that are allowed; a list of one shape; or an object of shapes, `?` before a key that may be left out, `*` for
+ * every key there is.
+ */
 export type Shape = 'string' | 'number' | 'boolean' | 'any' | Set<string> | [Shape] | { [key: string]: Shape };
 
 /** The first place where the value is not as described, in words: `traces[2].text is not a string`. */
@@ -17,6 +20,7 @@ export function departsFrom(value: unknown, shape: Shape, path: string): string 
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return `${path} is not an object`;
   return firstOf(Object.entries(shape), ([key, part]) => {
+    if (key === '*') return firstOf(Object.entries(value), ([name, own]) => departsFrom(own, part, `${path}.${name}`));
     const optional = key.startsWith('?');
     const name = optional ? key.slice(1) : key;
     const own = (value as Record<string, unknown>)[name];

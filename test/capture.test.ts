@@ -109,7 +109,7 @@ describe('read from what others wrote', () => {
     ['a source that is a word', { source: 'x' }, /source/],
     ['a cleanup that says nothing', { cleanup: {} }, /cleanup\.complete/],
     ['a note that is a number', { notes: [3] }, /notes\[0\]/],
-    ["a tool's version that is a number", { node: { tools: { nft: 3 } } }, /node\.tools\.nft is no text/],
+    ["a tool's version that is a number", { node: { tools: { nft: 3 } } }, /node\.tools\.nft is not a string/],
   ])('damaged: %s', (_, damage, message) => {
     const error = refusal({ ...minimal, ...damage });
     expect(error.kind).toBe('usage');

@@ -115,6 +115,8 @@ export function checkBehind(input: CheckInput): Draft[] {
   const { connection, context, numberOf } = input;
   const { endpoint, service, dnat, fate } = connection;
   if (!endpoint || !service || !dnat || endpoint.object || !context.slicesKnown) return [];
+  // Somebody else's translation says nothing of kube-proxy.
+  if (isForeign(dnat)) return [];
   const own = context.objects.endpoints.filter(
     e => e.service === service.service.name && e.namespace === service.service.namespace,
   );
@@ -127,8 +129,6 @@ export function checkBehind(input: CheckInput): Draft[] {
     count: ofFamily.length,
   };
   if (context.kernel.syncedSecondsAgo !== undefined) facts.synced = context.kernel.syncedSecondsAgo;
-  // Somebody else's translation says nothing of kube-proxy.
-  if (isForeign(dnat)) return [];
   const by = translatingHop(connection, dnat);
   const evidence = connection.first ? hopEvidence(connection.first, by, numberOf) : [];
   const draft = draftOf(input, 'KubeProxyBehind', facts, evidence);

@@ -271,9 +271,8 @@ function foreignFacts(connection: ConnectionCase): Draft['facts'] {
   const facts: Draft['facts'] = {};
   const sent = dnat && isForeign(dnat) ? translatingHop(connection, dnat) : undefined;
   if (sent) facts.sentBy = hopText(sent);
-  if (snat?.to === undefined || snat.kind !== 'SNAT' || !isForeign(snat)) return facts;
-  const from = translatingHop(connection, snat);
-  if (from?.target === 'SNAT') {
+  const from = snat && isForeign(snat) ? translatingHop(connection, snat) : undefined;
+  if (from?.target === 'SNAT' && snat?.to !== undefined) {
     facts.source = parseHostPort(snat.to)?.address ?? snat.to;
     facts.sourceBy = hopText(from);
   }

@@ -14,15 +14,15 @@ export function addMeanings(journey: Journey, context: ExplainContext): void {
   const behind = context.routes.ports.get(last?.tuple.dst ?? '');
   if (behind && behind.bridge === last?.out) journey.bridgePort = behind.port;
   for (const [index, hop] of journey.hops.entries()) {
-    const owner = hop.owner ?? (isOwnRule(hop) ? 'trace-svc' : ownerOf(hop.table, hop.chain));
+    const owner = hop.owner ?? (isOfMethodRaw(hop) ? 'trace-svc' : ownerOf(hop.table, hop.chain));
     if (owner !== undefined) hop.owner = owner;
     const meaning = askedInVain(hop, journey.hops[index + 1]) ?? meaningOf(hop, context);
     if (meaning !== undefined && !cameBack(hop, journey.hops.slice(0, index))) hop.meaning = meaning;
   }
 }
 
-/** A rule of method raw, by what it carries. */
-function isOwnRule({ target, comment }: Hop): boolean {
+/** A rule of this program's, by what it carries; other tracers' are not ours. */
+function isOfMethodRaw({ target, comment }: Hop): boolean {
   return target === 'TRACE' && /^trace-svc:[a-z0-9]+$/.test(comment ?? '');
 }
 

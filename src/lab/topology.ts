@@ -124,7 +124,7 @@ function rulesScript(scenario: Scenario, mode: Mode): string {
           ? load(name, 'nft -f -', nftablesRules(objects, node, 'ip') + nftablesEntry(node, 'ip'))
           : load(name, `${flavour(mode)}-restore --noflush`, iptablesRules(objects, node, 'ip'));
       return [
-        ...(flavour(mode) === 'iptables-legacy' && mode !== 'nftables' ? [rawTable(name)] : []),
+        ...(mode === 'legacy' || mode === 'mixed' ? [rawTable(name)] : []),
         proxy,
         ...(scenario.unmasqueraded ? [] : [masquerade(name, mode)]),
         ...(name === 'n1' ? policy(scenario, mode) : []),

@@ -8,7 +8,7 @@ import { promisify, TextDecoder } from 'node:util';
 import { TraceError } from '../errors.ts';
 import type { Files } from '../ports.ts';
 
-/** node:fs/promises loads as long as the rest of Node's modules that are needed before a first request. */
+/** node:fs/promises would bring a dozen of Node's modules with it that a run's first request need not wait for. */
 const stat = promisify(fs.stat);
 const writeFile = promisify(fs.writeFile);
 

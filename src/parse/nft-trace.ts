@@ -17,16 +17,12 @@ export const NFT_LOSS = 'We lost some netlink events';
 const LINE = /^([0-9a-f]{1,8}) ((?:ip6?|inet|bridge|arp|netdev) \S+ \S+) (.*)$/;
 
 /**
- * A frame's way through chains of families bridge, arp and netdev, beside the five hooks of IP (a bridge with ebtables' rules has
- * them). It is of interest only where it ends there.
+ * Instead of a reason: a frame's way through a chain of family bridge, arp or netdev, beside the five hooks of IP (a bridge with
+ * ebtables' rules has them). It is of interest only where it ends there.
  */
-export function isBesideIp(text: string): boolean {
-  return BESIDE.test(text) && !/[( ](?:verdict|policy) drop/.test(text);
-}
+export const BESIDE_IP = 'beside the hooks of IP';
 
-const BESIDE = /^[0-9a-f]{1,8} (?:bridge|arp|netdev) \S+ \S+ (?:packet:|conntrack:|rule |unknown |verdict |policy )/;
-
-/** A line from the first character after `trace id `, or why it is not understood. */
+/** A line from the first character after `trace id `, or why it is not understood, or BESIDE_IP. */
 export function parseNftTrace(text: string, origin: { source: number; line: number }): TraceEvent | string {
   const parts = LINE.exec(text.trimEnd());
   if (!parts) return 'not `trace id ID FAMILY TABLE CHAIN …`';
@@ -66,13 +62,16 @@ type Parts = Omit<TracePoint, 'id'>;
 const pointOf: (text: string) => TracePoint | string = memo(text => {
   const [, family = '', table = '', chain = '', word = '', rest = ''] =
     /^(\S+) (\S+) (\S+) (\S+) ?(.*)$/.exec(text.trimEnd()) ?? [];
-  if (family !== 'ip' && family !== 'ip6' && family !== 'inet')
-    return `dropped in chain ${own(chain)} of ${family} table ${own(table)}, which stands beside the hooks of IP and is not followed`;
+  const beside = family !== 'ip' && family !== 'ip6' && family !== 'inet';
   const place = { backend: 'nft', family: family as TableFamily, table: intern(table), chain: intern(chain) } as const;
-  if (word === 'packet' || word === 'conntrack') return makePoint({ ...place, kind: word });
+  if (word === 'packet' || word === 'conntrack') return beside ? BESIDE_IP : makePoint({ ...place, kind: word });
   const reader = READERS[word];
   const parts = reader ? reader(place, rest) : `\`${own(word)}\` is not a known kind of event`;
-  return typeof parts === 'string' ? parts : makePoint(parts);
+  if (typeof parts === 'string') return parts;
+  if (!beside) return makePoint(parts);
+  return parts.verdict === 'drop'
+    ? `dropped in chain ${place.chain} of ${family} table ${place.table}, which stands beside the hooks of IP and is not followed`
+    : BESIDE_IP;
 });
 
 const READERS: Record<string, (place: Omit<Parts, 'kind'>, rest: string) => Parts | string> = {

@@ -7,7 +7,7 @@ import type { Loss, TraceEvent, Unrecognised } from '../model.ts';
 import { dmesgClock, readKernelMessage } from './kernel-log.ts';
 import { createKernelTraceReader, TRACE_MARK } from './kernel-trace.ts';
 import { createNflogReader } from './nflog.ts';
-import { isBesideIp, NFT_LOSS, NFT_MARK, parseNftTrace } from './nft-trace.ts';
+import { BESIDE_IP, NFT_LOSS, NFT_MARK, parseNftTrace } from './nft-trace.ts';
 import { own } from './strings.ts';
 import { createXtablesReader, isXtablesLine, XTABLES_STOP } from './xtables-monitor.ts';
 
@@ -68,10 +68,8 @@ export function createTraceReader(source: number, sink: TraceSink): TraceReader 
       if (nflog.take(text, number)) return;
       const nft = text.indexOf(NFT_MARK);
       if (nft === 0 || (nft > 0 && nft < 64)) {
-        const said = text.slice(nft + NFT_MARK.length);
-        return isBesideIp(said)
-          ? sink.other(number)
-          : take(parseNftTrace(said, { source, line: number }), text, number);
+        const result = parseNftTrace(text.slice(nft + NFT_MARK.length), { source, line: number });
+        return result === BESIDE_IP ? sink.other(number) : take(result, text, number);
       }
       if (isXtablesLine(text)) {
         for (const result of xtables.read(text, { source, line: number })) take(result, text, number);

@@ -136,7 +136,8 @@ function natAt(way: Travelled, hook: Hook): Missing[] {
   return noneTranslated(way.hops, hook, known) ? unseen.map(chain => ({ chain, text: noneOf([chain]) })) : [];
 }
 
-function isOf({ backend, segment }: Placed, chain: ExpectedChain): boolean {
+/** Are these lines of that chain, as far as their base chain is known? */
+export function isOf({ backend, segment }: Placed, chain: ExpectedChain): boolean {
   if (backend !== chain.backend || segment.table !== chain.table) return false;
   // A table may have several base chains at a hook; of lines in the middle of one it is not known whose they are.
   return segment.base === undefined || segment.base === chain.chain;

@@ -7,7 +7,7 @@ import { place } from '../rules/hooks.ts';
 import { UNKNOWN_MARK } from '../rules/mark.ts';
 import { type Connection, isRedirect, isTranslated } from './connections.ts';
 import type { Expectations } from './expect.ts';
-import { missingChains, type Piece, putGap } from './gaps.ts';
+import { isOf, missingChains, type Piece, putGap } from './gaps.ts';
 import { type SegmentWalk, walkSegment } from './hops.ts';
 import type { Packet } from './join.ts';
 import { inOrder, type Placed } from './order.ts';
@@ -96,10 +96,9 @@ function trailOf(segments: Placed[], walks: SegmentWalk[], expectations: Expecta
 }
 
 /** nat chains and their tables may have any name; the rules tell. */
-function isNatByType({ backend, segment }: Placed, expectations: Expectations): boolean {
-  return expectations
-    .nat(segment.hook)
-    .some(chain => chain.backend === backend && chain.table === segment.table && chain.chain === segment.base);
+function isNatByType(placed: Placed, expectations: Expectations): boolean {
+  const { base, hook } = placed.segment;
+  return base !== undefined && expectations.nat(hook).some(chain => isOf(placed, chain));
 }
 
 /** By the rules given the packet was dropped here, and there are lines behind it: it met other rules. */

@@ -13,6 +13,16 @@ export interface Style {
   width: number;
 }
 
+/** What the output goes to; the width in columns. */
+export interface Terminal {
+  colour: boolean;
+  width: number;
+}
+
+export function styleFor({ colour, width }: Terminal): Style {
+  return createStyle(colour, width);
+}
+
 export function createStyle(colour: boolean, width: number): Style {
   const c = pc.createColors(colour);
   return {

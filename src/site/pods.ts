@@ -209,8 +209,9 @@ async function whyNotYet(cluster: Cluster, ref: { namespace: string; pod: string
     | undefined;
   const events = (list?.items ?? []).sort((a, b) => ((a.lastTimestamp ?? '') < (b.lastTimestamp ?? '') ? -1 : 1));
   const warning = events.findLast(({ type, reason = '' }) => type !== 'Normal' && !HARMLESS.has(reason));
-  const pulling = events.at(-1)?.reason === 'Pulling' ? events.at(-1) : undefined;
-  return warning?.message ?? pulling?.message ?? state.waiting ?? `it is ${state.phase}`;
+  const newest = events.at(-1);
+  const pulling = newest?.reason === 'Pulling' ? newest.message : undefined;
+  return warning?.message ?? pulling ?? state.waiting ?? `it is ${state.phase}`;
 }
 
 function remedyOf(stuck: string): string {

@@ -1,17 +1,14 @@
 /** Whether our nft listens is read off the kernel. Others on the node may listen as well, and their sockets are not ours. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-
-const SCRIPT = readFileSync(new URL('../../plugin/node-agent.sh', import.meta.url), 'utf8');
-const LISTENS = /^nft_listens\(\) \{[\s\S]*?^\}/m.exec(SCRIPT)?.[0] ?? '';
+import { partOfAgent } from '../support/agent-script.ts';
 
 /** Of two nfts, each with a table of ours in the kernel, the second one alone is told to monitor. */
 const TWO = `
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 table=trace_svc_t
-${LISTENS}
+${partOfAgent('nft_listens')}
 start() { mkfifo "$1"; nft -i <"$1" >/dev/null 2>&1 & nft_pid=$!; }
 start ours; ours=$nft_pid; exec 3>ours
 start theirs; theirs=$nft_pid; exec 4>theirs
@@ -26,7 +23,6 @@ echo "now ours listens"
 `;
 
 test("another's monitor is not taken for our own", () => {
-  expect(LISTENS).not.toBe('');
   // A folder of their own for the pipes, and processes that end with the first of them.
   const root = process.getuid?.() === 0 ? [] : ['--map-root-user'];
   const apart = [...root, '--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];

@@ -4,15 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-
-const SCRIPT = readFileSync(new URL('../../plugin/node-agent.sh', import.meta.url), 'utf8');
-
-/** A function's text: from its name to the brace that closes it at the margin; or a variable's line. */
-function part(name: string): string {
-  const found = new RegExp(`^(?:${name}\\(\\) \\{[\\s\\S]*?^\\}|${name}=.*)$`, 'm').exec(SCRIPT)?.[0];
-  if (found === undefined) throw new Error(`the script has no ${name}`);
-  return found;
-}
+import { partOfAgent } from '../support/agent-script.ts';
 
 let dir: string;
 beforeEach(() => {
@@ -23,7 +15,7 @@ afterEach(() => rmSync(dir, { recursive: true }));
 /** Runs a command with functions of the script; returns the lines it printed. */
 function run(command: string, parts: string[], files: Record<string, string>, env: Record<string, string> = {}) {
   for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text);
-  const ran = spawnSync('sh', ['-c', [`dir=${dir}`, ...parts.map(part), command].join('\n')], {
+  const ran = spawnSync('sh', ['-c', [`dir=${dir}`, ...parts.map(partOfAgent), command].join('\n')], {
     encoding: 'utf8',
     env: { ...process.env, ...env },
   });
@@ -235,7 +227,9 @@ choose_flavour`;
     ["kube-proxy's rules are nft's", { ...NODE, ...RAW, KUBE: '' }, 'nft'],
   ])('%s', (_, node, flavour) => {
     const env = { ...node, TS_RAW: '4 PREROUTING -j TRACE\n6 PREROUTING -j TRACE' };
-    expect(run(fakes, ['choose_flavour', 'has_legacy_raw'], {}, env)).toEqual([`fact flavour ${flavour}`]);
+    expect(run(fakes, ['choose_flavour', 'has_legacy_raw', 'raw_families'], {}, env)).toEqual([
+      `fact flavour ${flavour}`,
+    ]);
   });
 });
 
@@ -280,7 +274,7 @@ describe('a console that is slow holds up every packet whose line it prints', ()
 
   /** The function, told to look into this folder instead of /proc. */
   function console(level: string, consoles: string): string[] {
-    const text = part('console_is_safe')
+    const text = partOfAgent('console_is_safe')
       .replaceAll('/proc/sys/kernel/printk', '"$dir/printk"')
       .replaceAll('/proc/consoles', '"$dir/consoles"');
     return run(`${text}\nconsole_is_safe && echo safe`, ['say'], { printk: level, consoles });

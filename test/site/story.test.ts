@@ -195,6 +195,8 @@ describe('waiting for a pod', () => {
   const pending = { status: { phase: 'Pending' } };
   const EVENTS = 'GET /api/v1/namespaces/shop/events?fieldSelector=involvedObject.name%3Dp';
   const POD = 'GET /api/v1/namespaces/shop/pods/p';
+  /** It does not start, and these are its events. */
+  const told = (...items: object[]) => ({ [POD]: [pending], [EVENTS]: [{ items }] });
   const wait = (replies: Record<string, Reply[]>, ms = 5000, signal = NEVER) =>
     waitUntilRunning(fakeCluster(replies), REF, ms, signal);
 
@@ -218,47 +220,23 @@ describe('waiting for a pod', () => {
     ],
     [
       'the newest event tells',
-      {
-        [POD]: [pending],
-        [EVENTS]: [
-          {
-            items: [
-              { message: 'new', lastTimestamp: '2' },
-              { message: 'old', lastTimestamp: '1' },
-            ],
-          },
-        ],
-      },
+      told({ message: 'new', lastTimestamp: '2' }, { message: 'old', lastTimestamp: '1' }),
       /did not start within 0 s: new$/,
     ],
     [
       'a warning that keeps nobody from starting tells nothing',
-      {
-        [POD]: [pending],
-        [EVENTS]: [
-          {
-            items: [
-              { type: 'Normal', reason: 'Scheduled', message: 'assigned', lastTimestamp: '1' },
-              { type: 'Warning', reason: 'MissingClusterDNS', message: 'no DNS', lastTimestamp: '2' },
-            ],
-          },
-        ],
-      },
+      told(
+        { type: 'Normal', reason: 'Scheduled', message: 'assigned', lastTimestamp: '1' },
+        { type: 'Warning', reason: 'MissingClusterDNS', message: 'no DNS', lastTimestamp: '2' },
+      ),
       /did not start within 0 s: it is Pending$/,
     ],
     [
       'its image is still coming',
-      {
-        [POD]: [pending],
-        [EVENTS]: [
-          {
-            items: [
-              { type: 'Normal', reason: 'Scheduled', message: 'assigned', lastTimestamp: '1' },
-              { type: 'Normal', reason: 'Pulling', message: 'Pulling image "a"', lastTimestamp: '2' },
-            ],
-          },
-        ],
-      },
+      told(
+        { type: 'Normal', reason: 'Scheduled', message: 'assigned', lastTimestamp: '1' },
+        { type: 'Normal', reason: 'Pulling', message: 'Pulling image "a"', lastTimestamp: '2' },
+      ),
       /did not start within 0 s: Pulling image "a"$/,
     ],
     [
