@@ -12,6 +12,7 @@ import { levelOf, lookUpNodes } from './site/lookup.ts';
 import { chooseNode, type NodeState, nodesToAsk as namesToAsk } from './site/nodes.ts';
 import { askNode, nodeQuestion } from './site/on-node.ts';
 import { paths } from './site/paths.ts';
+import { together } from './site/together.ts';
 
 export interface DoctorRequest extends AgentRequest {
   node?: string;
@@ -51,7 +52,7 @@ export async function runDoctor(request: DoctorRequest, deps: DoctorDeps): Promi
 async function clusterVerdicts(request: DoctorRequest, deps: DoctorDeps): Promise<Verdict[]> {
   const { cluster, signal } = deps;
   const agent = request.agentNamespace ?? cluster.namespace;
-  const [version, rights, security, dataplane] = await Promise.all([
+  const [version, rights, security, dataplane] = await together([
     serverVerdict(deps),
     rightVerdicts(deps, agent),
     securityVerdict(deps, agent),

@@ -76,20 +76,16 @@ export function unless(...statuses: number[]): (error: unknown) => undefined {
 export async function requireRights(cluster: Cluster, rights: Right[], signal: AbortSignal): Promise<void> {
   const distinct = [...new Map(rights.map(right => [rightText(right), right])).values()];
   const allowed = await Promise.all(distinct.map(right => isAllowed(cluster, right, signal)));
-  const missing = distinct.filter((_, i) => allowed[i] === false).map(rightText);
+  const missing = distinct.filter((_, i) => allowed[i] === false);
+  refuseWithout(missing);
+}
+
+/** @throws TraceError(refused) that names them, unless there are none */
+export function refuseWithout(missing: Right[]): void {
   if (missing.length === 0) return;
-  throw withoutRights(missing);
-}
-
-/** @throws TraceError(refused) where the API server said that the right is missing, and the error itself where it said something else */
-export function refuseWithout(right: Right, error: unknown): never {
-  throw hasStatus(error, 403) ? withoutRights([rightText(right)]) : error;
-}
-
-function withoutRights(missing: string[]): TraceError {
-  return new TraceError(
+  throw new TraceError(
     'refused',
-    `you may not ${missing.join(', nor ')}`,
+    `you may not ${missing.map(rightText).join(', nor ')}`,
     'Ask for the rights in docs/rbac.md (plugin/rbac.yaml), or use a namespace where you have them: -n, --agent-namespace.',
   );
 }

@@ -6,6 +6,7 @@ import type { Cluster } from '../ports.ts';
 import { refuseWithout, rights, unless } from './access.ts';
 import { type NodeState, readNodes } from './nodes.ts';
 import { paths } from './paths.ts';
+import { together } from './together.ts';
 
 export interface Lookup {
   objects: KubeObjects;
@@ -23,11 +24,15 @@ export async function lookUp(
   signal: AbortSignal,
 ): Promise<Lookup> {
   const get = (path: string) => cluster.send('GET', path, { signal });
-  const [found, slices, nodes, security] = await Promise.all([
+  const [found, slices, nodes, security] = await together([
     get(paths.service(namespace, service)).catch(error => notFound(error, cluster, namespace, service)),
-    get(paths.slices(namespace, service)).catch(error => refuseWithout(rights.slices(namespace), error)),
+    get(paths.slices(namespace, service)).catch(unless(403)),
     get(paths.nodes()).catch(unless(403)),
     Promise.all([...new Set(namespaces)].map(async name => [name, await levelOf(get, name)] as const)),
+  ]);
+  refuseWithout([
+    ...(found === undefined ? [rights.service(namespace)] : []),
+    ...(slices === undefined ? [rights.slices(namespace)] : []),
   ]);
   const objects = emptyObjects();
   for (const value of [withKind(found, 'Service'), withKind(slices, 'EndpointSliceList'), withKind(nodes, 'NodeList')])
@@ -59,8 +64,8 @@ export function merge(into: KubeObjects, more: KubeObjects | undefined): void {
 }
 
 /** A Service in a namespace that is not there is worth another word than one that is missing. */
-async function notFound(error: unknown, cluster: Cluster, namespace: string, service: string): Promise<never> {
-  if (!hasStatus(error, 404)) return refuseWithout(rights.service(namespace), error);
+async function notFound(error: unknown, cluster: Cluster, namespace: string, service: string): Promise<undefined> {
+  if (!hasStatus(error, 404)) return unless(403)(error);
   const there = await cluster.send('GET', paths.namespace(namespace)).then(
     () => true,
     reason => !hasStatus(reason, 404),

@@ -27,6 +27,7 @@ import {
   waitUntilGone,
   waitUntilRunning,
 } from './pods.ts';
+import { together } from './together.ts';
 
 export interface OpenOrder {
   run: string;
@@ -179,17 +180,9 @@ async function startBoth(
   const { node } = order.agent;
   const startProbe = () =>
     order.from === undefined ? newProbe(cluster, order, undo, signal) : joinPod(cluster, order, undo, signal);
-  if (node !== undefined) return both(startProbe(), newAgent(cluster, order, node, end, undo, signal));
+  if (node !== undefined) return together([startProbe(), newAgent(cluster, order, node, end, undo, signal)]);
   const probe = await startProbe();
   return [probe, await newAgent(cluster, order, probe.state.node ?? '', end, undo, signal)];
-}
-
-/** The other one is waited for as well, so that nothing is made behind the back of what cleans up. */
-async function both<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
-  const [a, b] = await Promise.allSettled([first, second]);
-  if (a.status === 'rejected') throw a.reason;
-  if (b.status === 'rejected') throw b.reason;
-  return [a.value, b.value];
 }
 
 async function newProbe(cluster: Cluster, order: OpenOrder, undo: Undo, signal: AbortSignal): Promise<Started> {

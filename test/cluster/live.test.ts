@@ -227,7 +227,7 @@ describe('what is no Service to trace', () => {
       /(did not start within 3 s|does not start): .*registry\.local\/not\/there:1/,
     ],
     ['web --agent-namespace nowhere', 2, /there is no namespace nowhere/],
-    ['web --as nobody', 4, /you may not get services in namespace shop/],
+    ['web --as nobody', 4, /you may not get services in namespace shop, nor list endpointslices in namespace shop/],
   ])('%s', async (words, code, message) => {
     const ended = await runPlugin(['-n', NAMESPACE, ...words.split(' ')], kubeconfig());
     expect(ended.stderr).toMatch(message);

@@ -69,6 +69,8 @@ describe('looking up', () => {
     [NODES]: [{ items: [] }],
     [NAMESPACE]: [{ metadata: { labels: { 'pod-security.kubernetes.io/enforce': 'baseline' } } }],
   };
+  /** Answered when all that is asked at the same time has been. */
+  const late = (reply: unknown) => () => new Promise(resolve => setImmediate(resolve, reply));
   const look = (replies: Record<string, Reply[]>) =>
     lookUp(fakeCluster(replies), 'shop', 'web', ['shop', 'shop'], NEVER);
 
@@ -108,6 +110,28 @@ describe('looking up', () => {
       { ...there, [SLICES]: [forbidden('slices')] },
       EXIT.refused,
       /you may not list endpointslices in namespace shop/,
+    ],
+    [
+      'neither may be read, and the refusal of the Service comes last',
+      { ...there, [SERVICE]: [late(forbidden('services'))], [SLICES]: [forbidden('slices')] },
+      EXIT.refused,
+      /^you may not get services in namespace shop, nor list endpointslices in namespace shop$/,
+    ],
+    [
+      'there is no such Service, which is known only after its endpoints were refused',
+      { ...there, [SERVICE]: [late(new ApiError(404, 'NotFound', 'no'))], [SLICES]: [forbidden('slices')] },
+      EXIT.usage,
+      /there is no Service web in namespace shop/,
+    ],
+    [
+      "of two failures the Service's is told, also where it comes last",
+      {
+        ...there,
+        [SERVICE]: [late(new ApiError(404, 'NotFound', 'no'))],
+        [NODES]: [new ApiError(500, 'InternalError', 'etcd')],
+      },
+      EXIT.usage,
+      /there is no Service web in namespace shop/,
     ],
     ['the server is ill', { ...there, [NODES]: [new ApiError(500, 'InternalError', 'etcd')] }, EXIT.error, /^etcd$/],
   ])('%s', async (_, replies, code, message) => {
