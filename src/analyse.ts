@@ -73,7 +73,7 @@ export function createAnalysis(capture: Capture): Analysis {
         (event.point.backend === 'legacy' ? legacy : nft).push(event);
       };
       const source = names.push(name) - 1;
-      const reader = createTraceReader(source, sinkOf(seen, push));
+      const reader = createTraceReader(source, sinkOf(seen, push, nft.beside));
       const lines = createLineSplitter(reader.line, (bytes, line) =>
         seen.losses.push({ reason: `${bytes} zero bytes stand where lines were, as after a power loss`, source, line }),
       );
@@ -111,7 +111,7 @@ function contextOf(capture: Capture): ExplainContext {
   };
 }
 
-function sinkOf(seen: Seen, push: (event: TraceEvent) => void): TraceSink {
+function sinkOf(seen: Seen, push: (event: TraceEvent) => void, beside: (event: TraceEvent) => boolean): TraceSink {
   return {
     event(event) {
       seen.events++;
@@ -122,6 +122,11 @@ function sinkOf(seen: Seen, push: (event: TraceEvent) => void): TraceSink {
       if (seen.samples.length < SAMPLES) seen.samples.push(line);
     },
     loss: loss => seen.losses.push(loss),
+    beside(event) {
+      const known = beside(event);
+      if (known) seen.events++;
+      return known;
+    },
     other() {},
   };
 }

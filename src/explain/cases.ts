@@ -41,7 +41,8 @@ export function buildCases(reconstruction: Reconstruction, given: Probe[], conte
   const taken = new Set<Connection>();
   const packets = byConnection(reconstruction);
   const cases = given.map((probe, index): Case => {
-    const own = connectionsOf(probe, relevant, taken, given.filter(other => sameProbe(other, probe)).length > 1);
+    const repeated = given.filter(other => sameProbe(other, probe)).length > 1;
+    const own = connectionsOf(probe, relevant, taken, repeated, connection => isOpened(packets.get(connection)));
     for (const connection of own) taken.add(connection);
     return {
       index,
@@ -88,7 +89,13 @@ const PROTOCOLS: Record<Probe['kind'], string[]> = {
 };
 
 /** Several runs of one probe take a connection each, in order; a probe that ran once takes all it may have opened. */
-function connectionsOf(probe: Probe, all: Connection[], taken: Set<Connection>, repeated: boolean): Connection[] {
+function connectionsOf(
+  probe: Probe,
+  all: Connection[],
+  taken: Set<Connection>,
+  repeated: boolean,
+  opened: (connection: Connection) => boolean,
+): Connection[] {
   const target = parseHostPort(probe.target);
   const fits = all.filter(
     connection =>
@@ -98,7 +105,16 @@ function connectionsOf(probe: Probe, all: Connection[], taken: Set<Connection>, 
         (connection.original.dst === target.address &&
           (target.port === undefined || connection.original.dport === target.port))),
   );
-  return repeated || target === undefined ? fits.slice(0, 1) : fits;
+  // What goes on from before is an earlier run's, or of whoever else is in the pod; unless the opening's lines are lost.
+  const own = fits.some(opened) ? fits.filter(opened) : fits;
+  return repeated || target === undefined ? own.slice(0, 1) : own;
+}
+
+/** Its first request was seen; of TCP, that is a SYN. */
+export function isOpened(packets: Traced[] = []): boolean {
+  return packets.some(
+    ({ direction, header }) => direction === 'request' && (header.tcp === undefined || header.tcp.flags === 'SYN'),
+  );
 }
 
 function groupByQuestion(connections: Connection[]): Connection[][] {

@@ -5,7 +5,7 @@ import type { Divergence, Finding, Journey, Probe, Report } from '../model.ts';
 import type { Connection } from '../reconstruct/connections.ts';
 import type { Reconstruction } from '../reconstruct/journeys.ts';
 import type { Traced } from '../reconstruct/traced.ts';
-import { buildCases, type Case } from './cases.ts';
+import { buildCases, type Case, isOpened } from './cases.ts';
 import { besideNetfilter, checkBehind } from './checks-beside.ts';
 import { checkLessons } from './checks-lessons.ts';
 import { checkPing } from './checks-ping.ts';
@@ -44,9 +44,11 @@ export function explain(
   const numbers = new Map<Traced, number>(traced.map((one, index) => [one, index]));
   const numberOf: NumberOf = one => numbers.get(one) ?? -1;
   const drafts = [
-    ...cases.flatMap(one =>
-      representatives(one).flatMap(connection => checkConnection(one, connection, cases, context, numberOf)),
-    ),
+    ...cases
+      .filter(one => !goesOn(one, cases))
+      .flatMap(one =>
+        representatives(one).flatMap(connection => checkConnection(one, connection, cases, context, numberOf)),
+      ),
     ...checkPicks(cases, context, numberOf),
     // Where lines were lost, or packets not traced, that nothing was seen says nothing of them.
     ...(isLost(completeness) ? [] : checkUnseen(cases, context, numberOf)),
@@ -64,6 +66,14 @@ export function explain(
     divergences: findDivergences(cases, context),
     cases,
   };
+}
+
+/** The rest of what was opened before the probes asked the same: how that goes, they tell. */
+function goesOn({ probe, connections }: Case, cases: Case[]): boolean {
+  if (!probe.inferred || connections.some(({ requests }) => isOpened(requests))) return false;
+  return cases.some(
+    other => !other.probe.inferred && other.probe.target === probe.target && other.connections.length > 0,
+  );
 }
 
 function withUnlooked(completeness: Report['completeness'], unlooked: number): Report['completeness'] {

@@ -1,5 +1,5 @@
 /** Rules as iptables-save and `nft -a list ruleset` print them, read. */
-import type { Backend, Family, Hook } from './trace.ts';
+import type { Backend, Hook, TableFamily } from './trace.ts';
 
 /**
  * One condition of a rule.
@@ -62,7 +62,7 @@ export interface NamedSet {
 
 export interface Table {
   backend: Backend;
-  family: Family | 'inet' | 'bridge' | 'arp' | 'netdev';
+  family: TableFamily;
   name: string;
   chains: Map<string, Chain>;
   sets: Map<string, NamedSet>;

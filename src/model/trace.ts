@@ -2,7 +2,8 @@
 import type { Rule } from './rules.ts';
 
 export type Family = 'ip' | 'ip6';
-export type TableFamily = Family | 'inet';
+/** Chains of the last three stand beside the hooks of IP, at the bridge or at one interface. */
+export type TableFamily = Family | 'inet' | 'bridge' | 'arp' | 'netdev';
 export type Backend = 'legacy' | 'nft';
 /** The five netfilter hooks of an IP packet, in the spelling of nft(8). */
 export type Hook = 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';

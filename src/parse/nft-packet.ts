@@ -5,6 +5,7 @@
 
 import type { IcmpHeader, PacketHeader, Via } from '../model.ts';
 import { protocolName } from '../protocols.ts';
+import { parseIpPacket } from './ip-packet.ts';
 import { viaOf } from './points.ts';
 import { addressOf, memo, own, tcpFlags, tcpFlagsOfBits, uint } from './strings.ts';
 
@@ -20,13 +21,31 @@ export const parseNftPacket: (text: string) => NftPacket | string = memo(text =>
   const family = fields.has('ip6 saddr') ? 'ip6' : 'ip';
   const src = addressOf(fields.get(`${family} saddr`) ?? '');
   const dst = addressOf(fields.get(`${family} daddr`) ?? '');
-  if (src === '' || dst === '') return 'no addresses in the packet dump';
+  if (src === '' || dst === '') return ofRawBytes(fields) ?? 'no addresses in the packet dump';
   const header: PacketHeader = { family, protocol: protocolOf(fields, family), tuple: { src, dst } };
   readIpFields(header, fields);
   readTransport(header, fields);
-  const via = viaOf(fields.get('iif') ?? fields.get('iifname'), fields.get('oif') ?? fields.get('oifname'));
-  return { header, via, mark: uintOrHex(fields.get('meta mark')) };
+  return { header, via: viaOfFields(fields), mark: uintOrHex(fields.get('meta mark')) };
 }, 512);
+
+/** At an interface's egress nft knows no protocol, and dumps both headers as bytes: `@nh,0,160 0x45… @th,0,160 0x…`. */
+function ofRawBytes(fields: Map<string, string>): NftPacket | undefined {
+  const ip = hexOf(fields.get('@nh,0,160')) ?? hexOf(fields.get('@nh,0,320')) ?? '';
+  const transport = PLAIN_IP.test(ip) ? (hexOf(fields.get('@th,0,160')) ?? hexOf(fields.get('@th,0,64')) ?? '') : '';
+  const header = parseIpPacket(Buffer.from(ip + transport, 'hex'));
+  return header && { header, via: viaOfFields(fields), mark: uintOrHex(fields.get('meta mark')) };
+}
+
+/** Without options or extension headers, so that the transport header stands right behind it. */
+const PLAIN_IP = /^(45|6.{11}(06|11|3a|84|88))/;
+
+function hexOf(bytes: string | undefined): string | undefined {
+  return /^0x((?:[0-9a-f]{2})+)$/.exec(bytes ?? '')?.[1];
+}
+
+function viaOfFields(fields: Map<string, string>): Via {
+  return viaOf(fields.get('iif') ?? fields.get('iifname'), fields.get('oif') ?? fields.get('oifname'));
+}
 
 /** Words that open a two-word field name (`ip saddr`); `iif` and `oif` and raw `@…` expressions are one word. */
 const PREFIXES = new Set(

@@ -6,6 +6,7 @@
  * Source: nftables src/trace.c (src/netlink.c before 1.1), function netlink_events_trace_cb().
  */
 import type { Rule, TableFamily, TraceEvent, TracePoint } from '../model.ts';
+import { isBesideIp } from '../rules/hooks.ts';
 import { parseNftPacket } from './nft-packet.ts';
 import { parseNftRule } from './nft-rule.ts';
 import { makePoint, NO_VIA } from './points.ts';
@@ -17,8 +18,8 @@ export const NFT_LOSS = 'We lost some netlink events';
 const LINE = /^([0-9a-f]{1,8}) ((?:ip6?|inet|bridge|arp|netdev) \S+ \S+) (.*)$/;
 
 /**
- * Instead of a reason: a frame's way through a chain of family bridge, arp or netdev, beside the five hooks of IP (a bridge with
- * ebtables' rules has them). It is of interest only where it ends there.
+ * Instead of a reason: a frame passed a chain of family bridge, arp or netdev, beside the five hooks of IP (a bridge with
+ * ebtables' rules has them). Which packet it holds is of interest, and where it ends there.
  */
 export const BESIDE_IP = 'beside the hooks of IP';
 
@@ -53,7 +54,8 @@ function withPacket(
   const point = pointOf(`${chain} packet`);
   const packet = parseNftPacket(text);
   if (typeof point === 'string') return point;
-  return typeof packet === 'string' ? packet : { point, ...packet, ...base };
+  if (typeof packet !== 'string') return { point, ...packet, ...base };
+  return isBesideIp(point.family) ? BESIDE_IP : packet;
 }
 
 type Parts = Omit<TracePoint, 'id'>;
@@ -62,16 +64,12 @@ type Parts = Omit<TracePoint, 'id'>;
 const pointOf: (text: string) => TracePoint | string = memo(text => {
   const [, family = '', table = '', chain = '', word = '', rest = ''] =
     /^(\S+) (\S+) (\S+) (\S+) ?(.*)$/.exec(text.trimEnd()) ?? [];
-  const beside = family !== 'ip' && family !== 'ip6' && family !== 'inet';
   const place = { backend: 'nft', family: family as TableFamily, table: intern(table), chain: intern(chain) } as const;
-  if (word === 'packet' || word === 'conntrack') return beside ? BESIDE_IP : makePoint({ ...place, kind: word });
+  if (word === 'packet' || word === 'conntrack') return makePoint({ ...place, kind: word });
   const reader = READERS[word];
   const parts = reader ? reader(place, rest) : `\`${own(word)}\` is not a known kind of event`;
   if (typeof parts === 'string') return parts;
-  if (!beside) return makePoint(parts);
-  return parts.verdict === 'drop'
-    ? `dropped in chain ${place.chain} of ${family} table ${place.table}, which stands beside the hooks of IP and is not followed`
-    : BESIDE_IP;
+  return isBesideIp(place.family) && parts.verdict !== 'drop' ? BESIDE_IP : makePoint(parts);
 });
 
 const READERS: Record<string, (place: Omit<Parts, 'kind'>, rest: string) => Parts | string> = {

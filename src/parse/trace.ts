@@ -3,7 +3,8 @@
  * say what it is. What is understood becomes events in the order of the lines; what looks like a trace and is not
  * understood becomes Unrecognised; everything else is other people's log and only counted.
  */
-import type { Loss, TraceEvent, Unrecognised } from '../model.ts';
+import type { Loss, TraceEvent, TracePoint, Unrecognised } from '../model.ts';
+import { isBesideIp } from '../rules/hooks.ts';
 import { dmesgClock, readKernelMessage } from './kernel-log.ts';
 import { createKernelTraceReader, TRACE_MARK } from './kernel-trace.ts';
 import { createNflogReader } from './nflog.ts';
@@ -16,6 +17,11 @@ export interface TraceSink {
   event(event: TraceEvent): void;
   unrecognised(line: Unrecognised): void;
   loss(loss: Loss): void;
+  /**
+   * A frame's packet, or its end, in a chain beside the hooks of IP. True where that ended a packet that is known; an end of any
+   * other is not understood.
+   */
+  beside?(event: TraceEvent): boolean;
   /** A line that is not a trace line at all. */
   other(line: number): void;
 }
@@ -69,7 +75,10 @@ export function createTraceReader(source: number, sink: TraceSink): TraceReader 
       const nft = text.indexOf(NFT_MARK);
       if (nft === 0 || (nft > 0 && nft < 64)) {
         const result = parseNftTrace(text.slice(nft + NFT_MARK.length), { source, line: number });
-        return result === BESIDE_IP ? sink.other(number) : take(result, text, number);
+        if (result === BESIDE_IP) return sink.other(number);
+        if (typeof result === 'string' || !isBesideIp(result.point.family)) return take(result, text, number);
+        if (sink.beside?.(result)) return;
+        return result.point.verdict === 'drop' ? take(endedBeside(result.point), text, number) : sink.other(number);
       }
       if (isXtablesLine(text)) {
         for (const result of xtables.read(text, { source, line: number })) take(result, text, number);
@@ -86,6 +95,10 @@ export function createTraceReader(source: number, sink: TraceSink): TraceReader 
       nflog.end();
     },
   };
+}
+
+function endedBeside({ family, table, chain }: TracePoint): string {
+  return `dropped in chain ${chain} of ${family} table ${table}, beside the hooks of IP, and of which packet that was no line tells`;
 }
 
 /** Other programs log `TRACE: ` too; netfilter's is followed by table:chain:kind:number, or at least names both interfaces. */

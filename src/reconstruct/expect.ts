@@ -5,10 +5,9 @@
 import type { Backend, Chain, Family, Hook, PacketHeader, Table, TraceEvent } from '../model.ts';
 import { isOwnRule, type RuleBook } from '../rules/book.ts';
 import { evaluateRule, type PacketFacts } from '../rules/evaluate.ts';
-import { builtinHook, place, tableHooks, tablePriority } from '../rules/hooks.ts';
+import { builtinHook, isBesideIp, place, tableHooks, tablePriority } from '../rules/hooks.ts';
 import { OWN_TABLE } from '../rules/locate.ts';
 import { eventsOf, isNat, type Pass, placesOf, type Segment } from './pass.ts';
-import type { Place } from './places.ts';
 import type { Shape } from './shape.ts';
 
 export interface ExpectedChain {
@@ -117,12 +116,12 @@ function add(known: Map<string, ExpectedChain>, chain: ExpectedChain): void {
 
 function learnFrom(pass: Pass, known: Map<string, ExpectedChain>, book: RuleBook): void {
   for (const segment of placesOf(pass)) {
-    if (segment.base === undefined || segment.priority === undefined) continue;
+    if (segment.base === undefined || segment.priority === undefined || isBesideIp(segment.family)) continue;
     // A packet is traced from the injecting rule on: that this chain was seen says nothing of packets marked later.
     if (OWN_TABLE.test(segment.table) && (segment.hook !== 'postrouting' || !isMarkedIn(pass, segment.table))) continue;
     if (comesAndGoes(book, pass.backend, segment.family, segment.table, segment.base)) continue;
     const { family, hook, table, base } = segment;
-    if (pass.backend === 'legacy') for (const other of tableHooks(table)) addBuiltin(known, segment, other);
+    if (pass.backend === 'legacy') for (const other of tableHooks(table)) addBuiltin(known, family, table, other);
     add(known, {
       backend: pass.backend,
       family,
@@ -136,8 +135,7 @@ function learnFrom(pass: Pass, known: Map<string, ExpectedChain>, book: RuleBook
 }
 
 /** A legacy table hooks in everywhere at once (ip_tables.c ipt_register_table()): seen at one hook, it is at all of its hooks. */
-function addBuiltin(known: Map<string, ExpectedChain>, segment: Place, hook: Hook): void {
-  const { family, table } = segment;
+function addBuiltin(known: Map<string, ExpectedChain>, family: Family | 'inet', table: string, hook: Hook): void {
   add(known, {
     backend: 'legacy',
     family,
@@ -150,7 +148,7 @@ function addBuiltin(known: Map<string, ExpectedChain>, segment: Place, hook: Hoo
 }
 
 function learnFromTable(table: Table, known: Map<string, ExpectedChain>): void {
-  if (table.family !== 'ip' && table.family !== 'ip6' && table.family !== 'inet') return;
+  if (isBesideIp(table.family)) return;
   for (const chain of table.chains.values()) {
     if (!chain.hook || chain.priority === undefined) continue;
     // Learned where it was met: that of another run may have come later.

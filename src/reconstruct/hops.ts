@@ -7,6 +7,7 @@ import type { Chain, Hop, PacketHeader, TraceEvent } from '../model.ts';
 import { isNftText, isOwnRule, type RuleBook } from '../rules/book.ts';
 import { type Effect, verdictText } from '../rules/effect.ts';
 import { evaluateRule, type PacketFacts } from '../rules/evaluate.ts';
+import { isBesideIp } from '../rules/hooks.ts';
 import { OWN_TABLE } from '../rules/locate.ts';
 import { exactMark, type Mark, markAfter } from '../rules/mark.ts';
 import { type Resolved, resolve } from '../rules/resolve.ts';
@@ -161,7 +162,8 @@ class Walk {
 
   /** Rules between the last line and this one that by their conditions must have matched, and would have written a line. */
   private checkSkipped(frame: Frame, resolved: Resolved, event: TraceEvent): void {
-    if (resolved.mismatch !== undefined || resolved.number === undefined) return;
+    // Of a chain beside the hooks of IP only the line that ended the packet is there.
+    if (resolved.mismatch !== undefined || resolved.number === undefined || isBesideIp(event.point.family)) return;
     frame.rules ??= resolved.chain;
     const missed = this.surelyMatching(frame, resolved.number, event);
     if (missed) this.gap(missed);
@@ -319,7 +321,7 @@ class Walk {
     const where = event.header ? event : (this.segment.events.find(e => e.header) ?? event);
     const hop: Omit<Hop, 'event'> = {
       hook: this.segment.hook,
-      table: this.segment.table,
+      table: isBesideIp(event.point.family) ? `${event.point.family} ${this.segment.table}` : this.segment.table,
       chain: event.point.chain,
       backend: event.point.backend,
       family: header.family,

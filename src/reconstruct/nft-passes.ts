@@ -3,7 +3,7 @@
  * header (in xtables-monitor's output the header is on the first rule); base chains are joined to a packet by what survives
  * rewriting, as the trace id may change between two hooks and come back for the next packet of the connection.
  */
-import type { PacketHeader, TraceEvent } from '../model.ts';
+import type { Hook, PacketHeader, TraceEvent } from '../model.ts';
 import type { RuleBook } from '../rules/book.ts';
 import { type Caller, callersByName, callersByRules } from '../rules/callers.ts';
 import { isIptablesTable, place } from '../rules/hooks.ts';
@@ -14,10 +14,22 @@ import { closePass, keepEvent, newPass, OPEN_PASSES, type Pass, type PassSink } 
 import type { Place } from './places.ts';
 import type { Shapes } from './shape.ts';
 
-export function createNftPasses(sink: PassSink, nextOrder: () => number, book: RuleBook, shapes: Shapes): PassBuilder {
+export interface NftPassBuilder extends PassBuilder {
+  /** A frame's packet, or its end, beside the hooks of IP. True where it ended a packet that is known. */
+  beside(event: TraceEvent): boolean;
+}
+
+export function createNftPasses(
+  sink: PassSink,
+  nextOrder: () => number,
+  book: RuleBook,
+  shapes: Shapes,
+): NftPassBuilder {
   const passes = createOpenPasses(sink, nextOrder);
   const translations = createTranslations();
   const byId = new Map<string, Pass>();
+  /** What frames hold that went through a chain beside the hooks of IP, by trace id. */
+  const frames = new Map<string, TraceEvent>();
   /** conntrack's line stands before the packet's. */
   const conntrack = new Map<string, string>();
 
@@ -73,7 +85,33 @@ export function createNftPasses(sink: PassSink, nextOrder: () => number, book: R
     append(home, event, place, false);
     remember(event, home);
   };
+  /** Whose frame it is, that packet's line tells; where the line is lost, the trace id has to. */
+  const passOfFrame = (event: TraceEvent, header: PacketHeader | undefined): Pass | undefined => {
+    const same = openById(event);
+    if (!header) return same && same.point.verdict !== 'drop' ? same : undefined;
+    const fits = (pass: Pass) => mayEnd(pass, header, translations.has);
+    return same && fits(same) ? same : passes.find(packetKey(header), fits);
+  };
+  const endBeside = (end: TraceEvent): boolean => {
+    const frame = frames.get(end.traceId ?? '');
+    const pass = passOfFrame(end, frame?.header);
+    const header = frame?.header ?? pass?.headers.at(-1);
+    if (!header) return false;
+    const event: TraceEvent = { ...end, header, via: frame?.via ?? end.via };
+    const place = placeBeside(event, pass, book);
+    const home = pass ?? passes.open(event, place, packetKey(header));
+    const changed = home.headers.at(-1) !== header;
+    if (changed) home.headers.push(header);
+    append(home, event, place, changed);
+    return true;
+  };
   return {
+    beside(event) {
+      if (event.point.kind !== 'packet') return endBeside(event);
+      if (frames.size > OPEN_PASSES) frames.clear();
+      frames.set(event.traceId ?? '', { ...event });
+      return false;
+    },
     push(event) {
       if (event.point.kind === 'conntrack') {
         if (conntrack.size > OPEN_PASSES) conntrack.clear();
@@ -183,6 +221,35 @@ function createTranslations() {
     },
   };
 }
+
+/** That very packet, as it was last seen: it may have been translated since. */
+function mayEnd(pass: Pass, header: PacketHeader, isTied: (from: PacketHeader, to: PacketHeader) => boolean): boolean {
+  const last = pass.headers.at(-1);
+  if (pass.closed || pass.point.verdict === 'drop' || !last || !samePacket(last, header)) return false;
+  return tupleMayBecome(last, header) || isTied(last, header);
+}
+
+/**
+ * Where that is among the hooks of IP, which the bridge calls prerouting and forward by itself: its input comes before them and
+ * its output behind, as do an interface's ingress and egress. Never earlier than where the packet was seen.
+ */
+function placeBeside(event: TraceEvent, pass: Pass | undefined, book: RuleBook): Place {
+  const { family, table, chain } = event.point;
+  const known = book.chain('nft', family, table, chain).find(ref => ref.chain.hook)?.chain.hook;
+  const own = BESIDE[known ?? ''] ?? (event.via.out === undefined ? 'prerouting' : 'postrouting');
+  const hook = pass && place(pass.place.hook, 0) > place(own, 0) ? pass.place.hook : own;
+  return { hook, table, family, base: chain, priority: undefined };
+}
+
+const BESIDE: Partial<Record<string, Hook>> = {
+  ingress: 'prerouting',
+  prerouting: 'prerouting',
+  input: 'prerouting',
+  forward: 'forward',
+  output: 'postrouting',
+  postrouting: 'postrouting',
+  egress: 'postrouting',
+};
 
 /** Later on the packet's way. Where a priority is not known, another chain of the same hook is taken to be later. */
 function isLater(before: Place, now: Place): boolean {

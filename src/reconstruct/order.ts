@@ -3,7 +3,7 @@
  * packet is the last one of its hook, whatever its priority: nothing is asked behind a drop.
  */
 import type { Backend } from '../model.ts';
-import { place } from '../rules/hooks.ts';
+import { isBesideIp, place } from '../rules/hooks.ts';
 import type { Packet } from './join.ts';
 import { type Pass, type Segment, segmentsOf } from './pass.ts';
 
@@ -31,6 +31,8 @@ export function inOrder(packet: Packet): Placed[] {
 
 function legacyIsNext([a, ...moreLegacy]: Placed[], [b]: Placed[]): boolean {
   if (!a || !b) return a !== undefined;
+  // It is there only where it ended the packet.
+  if (isBesideIp(b.segment.family)) return true;
   const hooks = place(a.segment.hook, 0) - place(b.segment.hook, 0);
   if (hooks !== 0) return hooks < 0;
   if (drops(b.segment)) return true;

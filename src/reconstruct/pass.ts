@@ -3,6 +3,7 @@
  * packets of a well-known shape only the headers are kept, and their events are told from the shape when somebody looks.
  */
 import type { Backend, PacketHeader, TraceEvent, TracePoint, Via } from '../model.ts';
+import { isBesideIp } from '../rules/hooks.ts';
 import { cutAtPlaces, type Place } from './places.ts';
 import { type Shape, stepsTo } from './shape.ts';
 
@@ -155,5 +156,6 @@ export function placesOf(pass: Pass): Place[] {
 
 /** nat chains are asked for a connection's first packet only. */
 export function isNat(place: Place): boolean {
+  if (isBesideIp(place.family)) return false;
   return place.table === 'nat' || (place.base !== undefined && /^nat-/.test(place.base));
 }

@@ -118,8 +118,10 @@ function quietRow(groups: HopGroup[], mixed: boolean): Row {
   };
 }
 
-function tableName(hop: Hop, mixed: boolean): string {
-  return mixed && hop.table !== 'kube-proxy' ? `${hop.table}${hop.backend === 'nft' ? ' (nft)' : ''}` : hop.table;
+/** Of which backend a table is, is told where it could be of either. */
+function tableName({ table, backend }: Hop, mixed: boolean): string {
+  const told = table === 'kube-proxy' || /^(bridge|arp|netdev) /.test(table);
+  return mixed && backend === 'nft' && !told ? `${table} (nft)` : table;
 }
 
 function hopRow(hop: Hop, journey: Journey, columns: Columns, style: Style, mixed: boolean): Row {

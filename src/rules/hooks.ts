@@ -1,8 +1,13 @@
 /** Where chains stand in the kernel: include/uapi/linux/netfilter_ipv4.h (enum nf_ip_hook_priorities). */
-import type { Hook } from '../model.ts';
+import type { Family, Hook, TableFamily } from '../model.ts';
 
 /** In the order an IP packet meets them; a packet sees input or forward, never both. */
 export const HOOKS: readonly Hook[] = ['prerouting', 'input', 'forward', 'output', 'postrouting'];
+
+/** Chains of these families are asked at the bridge or at one interface: what they let pass is nothing IP's hooks know of. */
+export function isBesideIp(family: TableFamily): family is Exclude<TableFamily, Family | 'inet'> {
+  return family !== 'ip' && family !== 'ip6' && family !== 'inet';
+}
 
 const BUILTIN: Record<string, Hook> = {
   PREROUTING: 'prerouting',

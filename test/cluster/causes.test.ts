@@ -86,6 +86,22 @@ const FAULTS: Fault[] = [
     finding: 'NotTranslated',
     says: /: ts_notrack c rule 1 ".*notrack" takes its packets out of conntrack/,
   },
+  {
+    name: 'a rule drops them at the egress of the node, behind the hooks of IP',
+    breaks: ({ client }) =>
+      `nft 'table netdev ts_out { chain c { type filter hook egress device eth0 priority 0; ip saddr ${client} tcp dport 8080 drop; }; }'`,
+    mends: () => 'nft delete table netdev ts_out',
+    finding: 'DroppedByRule',
+    says: /was dropped by a rule on this node: netdev ts_out c rule 1 "ip saddr \S+ tcp dport 8080 drop"$/,
+  },
+  {
+    name: 'a rule drops the answer at the bridge, in front of the pod',
+    breaks: ({ client }) =>
+      `nft 'table bridge ts_br { chain c { type filter hook output priority 0; ip daddr ${client} tcp sport 80 drop; }; }'`,
+    mends: () => 'nft delete table bridge ts_br',
+    finding: 'ReplyLost',
+    says: /answered, and the answer was lost on this node at bridge ts_br c rule 1 "ip daddr \S+ tcp sport 80 drop"$/,
+  },
 ];
 
 const trace = () =>

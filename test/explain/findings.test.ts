@@ -8,7 +8,7 @@ import { FINDINGS } from '../../src/explain/findings.ts';
 import type { Finding, FindingKind, Report } from '../../src/model.ts';
 import { captureOf, explained, fileOf, ipvsCapture, linesOf } from '../reconstruct/captures.ts';
 import { inOneFile } from '../reconstruct/compare.ts';
-import { kernelLine, kernelLines, nftPacket, nftPolicy } from '../reconstruct/packets.ts';
+import { type Fields, kernelLine, kernelLines, nftPacket, nftPolicy } from '../reconstruct/packets.ts';
 import {
   ACK,
   answers,
@@ -72,6 +72,9 @@ function twice(text: string): Report {
     probes: [curl(), curl()],
   });
 }
+
+/** An answer to another port of the pod, as it leaves the node. */
+const STALE: Fields = { src: CLUSTER_IP, spt: 80, dst: POD, dpt: 39999, flags: 'ACK SYN', ttl: 62, out: 'veth1' };
 
 /** What the node told of its kernel beside netfilter. */
 function beside(
@@ -1115,6 +1118,24 @@ NEARLY.push(
         ...arrives({ spt: 40001, id: 300 }),
         ...leaves({ spt: 40001, id: 300 }),
       ]),
+    instead: 'ServiceAnswered',
+  },
+  {
+    kind: 'DroppedByRule',
+    what: 'an answer was dropped, to what had been opened before the probe',
+    report: () =>
+      reportOfWorld(
+        [
+          ...answers({ dpt: 39999, id: 900 }),
+          nftPacket('a1', '-', { ...STALE, id: 900 }).replace(' ip - packet', ' bridge fw out packet'),
+          'trace id a1 bridge fw out rule drop (verdict drop)',
+          ...arrives(),
+          ...leaves(),
+          ...answers(),
+          ...later(ACK),
+        ],
+        { probes: [curl()] },
+      ),
     instead: 'ServiceAnswered',
   },
   {

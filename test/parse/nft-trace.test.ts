@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { TraceEvent } from '../../src/model.ts';
 import { parseNftTrace } from '../../src/parse/nft-trace.ts';
+import { createTraceReader } from '../../src/parse/trace.ts';
 import { captureLines, captures, some } from '../support/captures.ts';
 import { survivesAnything } from '../support/fuzz.ts';
 import { expectLike } from '../support/like.ts';
@@ -169,7 +171,8 @@ describe('what is not understood, and why', () => {
     {
       name: "a bridge's rule that drops",
       line: 'trace id 1 bridge filter FORWARD rule drop (verdict drop)',
-      reason: /^dropped in chain FORWARD of bridge table filter, which stands beside the hooks of IP/,
+      reason:
+        /^dropped in chain FORWARD of bridge table filter, beside the hooks of IP, and of which packet that was no line tells$/,
     },
     {
       name: "a bridge's policy that drops",
@@ -230,6 +233,69 @@ describe("a frame's way beside the hooks of IP, where ebtables or a firewall has
     'trace id 1 netdev t egress verdict continue',
   ])('is nothing that is missing: %s', line =>
     expect(readTrace(line)).toEqual({ events: [], unrecognised: [], losses: [], others: 1 }),
+  );
+
+  /** Whoever puts packets together is told of the packets and of the ends. */
+  const told = (line: string): TraceEvent | undefined => {
+    let event: TraceEvent | undefined;
+    const sink = { event() {}, unrecognised() {}, loss() {}, other() {} };
+    const reader = createTraceReader(0, {
+      ...sink,
+      beside(one) {
+        event = { ...one };
+        return true;
+      },
+    });
+    reader.line(line, 1);
+    reader.end();
+    return event;
+  };
+  const V4 = '0x4500003c4d7140003f06d55c0af401050af40202';
+  const V6 = '0x6000000000280640fd0002440001000000000000000000050a0a0a0a0a0a0a0a0000000000000009';
+  const TCP = '0xab081f908614310900000000a002faf0191d0000';
+  const SYN = { protocol: 'tcp', tcp: { flags: 'SYN', window: 64240 } };
+  it.each([
+    {
+      name: 'a packet',
+      line: `trace id 1 bridge filter OUTPUT packet: oif "veth1" ether saddr 36:04:b4:d3:e0:80 ${PACKET}`,
+      want: { point: { family: 'bridge', kind: 'packet' }, via: { out: 'veth1' } },
+    },
+    {
+      name: 'an end by a rule',
+      line: 'trace id 1 bridge filter OUTPUT rule counter drop (verdict drop)',
+      want: { point: { kind: 'rule', verdict: 'drop' }, header: undefined },
+    },
+    { name: 'an end by a policy', line: 'trace id 1 netdev t out policy drop ', want: { point: { verdict: 'drop' } } },
+    {
+      name: 'bytes of IPv4',
+      line: `trace id 1 netdev t out packet: oif "eth0" @nh,0,160 ${V4} @th,0,160 ${TCP} `,
+      want: {
+        via: { out: 'eth0' },
+        header: {
+          ...SYN,
+          family: 'ip',
+          id: 19825,
+          length: 60,
+          ttl: 63,
+          tuple: { sport: 43784, dst: '10.244.2.2', dport: 8080 },
+        },
+      },
+    },
+    {
+      name: 'bytes of IPv6',
+      line: `trace id 1 netdev t out packet: oif "eth0" @nh,0,320 ${V6} @th,0,160 ${TCP} `,
+      want: { header: { ...SYN, family: 'ip6', length: 80, tuple: { src: 'fd00:244:1::5', dport: 8080 } } },
+    },
+    {
+      name: 'bytes of IPv4 with options: where the ports are they do not say',
+      line: `trace id 1 netdev t out packet: oif "eth0" @nh,0,160 ${V4.replace('0x45', '0x46')} @th,0,160 ${TCP} `,
+      want: { header: { protocol: 'tcp', tcp: undefined, tuple: { sport: undefined } } },
+    },
+  ])('is told: $name', ({ line, want }) => expectLike(told(line), want));
+
+  it.each(['@nh,0,160 0x45 @th,0,160 0x00', '@nh,0,160 0xzz', '@nh,0,96 0x000108000604000136', ''])(
+    'bytes of no IP packet are none: %s',
+    bytes => expect(told(`trace id 1 netdev t out packet: oif "eth0" ${bytes} `)).toBeUndefined(),
   );
 });
 
