@@ -103,7 +103,7 @@ async function rightVerdicts({ cluster, signal }: DoctorDeps, agent: string): Pr
       return { ...what, state: 'ok', text: `${rightText(right)}${allowed ? '' : ' (nobody would say)'}` };
     return { ...what, state, text: `you may not ${rightText(right)}`, remedy };
   };
-  return Promise.all([
+  return together([
     ...needed.map(right => verdict(right, 'fail', 'plugin/rbac.yaml grants it.')),
     ...wished.map(right => verdict(right, 'warn', 'A run does without; --node, --agent-namespace and --from need it.')),
   ]);

@@ -1,7 +1,8 @@
 /** Connections -> cases: one per probe, each connection with its packets sorted, its Service found, and its fate decided. */
 import { hostPort, parseHostPort } from '../ip.ts';
 import type { ConntrackEntry, Endpoint, Hop, Probe, Rewrite } from '../model.ts';
-import type { Connection } from '../reconstruct/connections.ts';
+import { type Connection, isError } from '../reconstruct/connections.ts';
+import { isSyn, isSynAck } from '../reconstruct/identity.ts';
 import type { Reconstruction } from '../reconstruct/journeys.ts';
 import { entryOf, type Traced, type TrailSummary } from '../reconstruct/traced.ts';
 import type { ExplainContext, ServiceMatch } from './context.ts';
@@ -105,16 +106,19 @@ function connectionsOf(
         (connection.original.dst === target.address &&
           (target.port === undefined || connection.original.dport === target.port))),
   );
+  const known = fits.filter(connection => connection.original.sport === probe.sourcePort);
+  if (probe.sourcePort !== undefined && known.length > 0) return known;
   // What goes on from before is an earlier run's, or of whoever else is in the pod; unless the opening's lines are lost.
   const own = fits.some(opened) ? fits.filter(opened) : fits;
   return repeated || target === undefined ? own.slice(0, 1) : own;
 }
 
-/** Its first request was seen; of TCP, that is a SYN. */
+/** It began within the trace: its SYN was seen, or the answer to that and that the client went on. Others may have begun before. */
 export function isOpened(packets: Traced[] = []): boolean {
-  return packets.some(
-    ({ direction, header }) => direction === 'request' && (header.tcp === undefined || header.tcp.flags === 'SYN'),
-  );
+  const requests = packets.filter(({ direction, header }) => direction === 'request' && !isError(header));
+  if (requests.some(({ header }) => header.tcp === undefined || isSyn(header))) return true;
+  const went = requests.some(({ header }) => !/\bRST\b/.test(header.tcp?.flags ?? ''));
+  return went && packets.some(({ direction, header }) => direction === 'reply' && isSynAck(header));
 }
 
 function groupByQuestion(connections: Connection[]): Connection[][] {

@@ -1,6 +1,7 @@
 /** Checks on the trace as a whole: what netfilter did not see, rules that are not the ones the packets met, lines that are missing. */
 import { hostPort, parseHostPort } from '../ip.ts';
 import type { Report } from '../model.ts';
+import { isSyn } from '../reconstruct/identity.ts';
 import type { Traced } from '../reconstruct/traced.ts';
 import type { Case } from './cases.ts';
 import type { ExplainContext } from './context.ts';
@@ -38,7 +39,7 @@ export function checkUnseen(cases: Case[], context: ExplainContext, numberOf: Nu
 /** Its first packet came into netfilter with the endpoint's address: no line of its beginning, where it might have had another, is lost. */
 function startedThere({ first, connection }: Case['connections'][number]): boolean {
   const hop = first?.trail.hops.find(one => one.event !== 'gap');
-  if (!first || !hop || (first.header.tcp && first.header.tcp.flags !== 'SYN')) return false;
+  if (!first || !hop || (first.header.tcp && !isSyn(first.header))) return false;
   return (hop.hook === 'prerouting' || hop.hook === 'output') && hop.tuple.dst === connection.original.dst;
 }
 

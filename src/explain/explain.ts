@@ -5,7 +5,7 @@ import type { Divergence, Finding, Journey, Probe, Report } from '../model.ts';
 import type { Connection } from '../reconstruct/connections.ts';
 import type { Reconstruction } from '../reconstruct/journeys.ts';
 import type { Traced } from '../reconstruct/traced.ts';
-import { buildCases, type Case, isOpened } from './cases.ts';
+import { buildCases, type Case } from './cases.ts';
 import { besideNetfilter, checkBehind } from './checks-beside.ts';
 import { checkLessons } from './checks-lessons.ts';
 import { checkPing } from './checks-ping.ts';
@@ -14,6 +14,7 @@ import { checkCompleteness, checkRules, checkUnseen } from './checks-trace.ts';
 import type { ExplainContext } from './context.ts';
 import { findDivergences } from './divergence.ts';
 import type { Draft, NumberOf } from './draft.ts';
+import { withoutOthers } from './others.ts';
 import { checkPicks } from './picks.ts';
 import { toFindings } from './to-findings.ts';
 
@@ -43,12 +44,12 @@ export function explain(
   const traced = shownPackets(relevant, shownConnections(cases));
   const numbers = new Map<Traced, number>(traced.map((one, index) => [one, index]));
   const numberOf: NumberOf = one => numbers.get(one) ?? -1;
+  const checked = cases.map(one => ({
+    one,
+    drafts: representatives(one).flatMap(connection => checkConnection(one, connection, cases, context, numberOf)),
+  }));
   const drafts = [
-    ...cases
-      .filter(one => !goesOn(one, cases))
-      .flatMap(one =>
-        representatives(one).flatMap(connection => checkConnection(one, connection, cases, context, numberOf)),
-      ),
+    ...withoutOthers(checked),
     ...checkPicks(cases, context, numberOf),
     // Where lines were lost, or packets not traced, that nothing was seen says nothing of them.
     ...(isLost(completeness) ? [] : checkUnseen(cases, context, numberOf)),
@@ -66,14 +67,6 @@ export function explain(
     divergences: findDivergences(cases, context),
     cases,
   };
-}
-
-/** The rest of what was opened before the probes asked the same: how that goes, they tell. */
-function goesOn({ probe, connections }: Case, cases: Case[]): boolean {
-  if (!probe.inferred || connections.some(({ requests }) => isOpened(requests))) return false;
-  return cases.some(
-    other => !other.probe.inferred && other.probe.target === probe.target && other.connections.length > 0,
-  );
 }
 
 function withUnlooked(completeness: Report['completeness'], unlooked: number): Report['completeness'] {

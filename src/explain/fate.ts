@@ -5,6 +5,7 @@
 import type { ConntrackEntry, Probe, Rewrite } from '../model.ts';
 import type { Connection } from '../reconstruct/connections.ts';
 import { isError, isRefusal } from '../reconstruct/connections.ts';
+import { isSyn, isSynAck } from '../reconstruct/identity.ts';
 import type { Traced } from '../reconstruct/traced.ts';
 
 export type Fate =
@@ -119,12 +120,12 @@ function isFromTarget(error: Traced, requests: Traced[], dnat: Rewrite | undefin
 
 /** A SYN ACK came and the client still repeats its SYN, or never went on. */
 function lost({ requests, replies }: FateInput): Fate | undefined {
-  const answer = replies.find(traced => traced.header.tcp?.flags === 'SYN ACK');
+  const answer = replies.find(traced => isSynAck(traced.header));
   if (!answer) return undefined;
   const stuck = replies.find(
     traced => !isError(traced.header) && (traced.outcome === 'dropped' || traced.outcome === 'rejected'),
   );
-  const repeated = requests.some(traced => traced.header.tcp?.flags === 'SYN' && isLater(traced, answer));
+  const repeated = requests.some(traced => isSyn(traced.header) && isLater(traced, answer));
   return stuck || repeated ? { kind: 'reply-lost', at: stuck ?? answer } : undefined;
 }
 
@@ -137,8 +138,7 @@ function isLater({ packet: a }: Traced, { packet: b }: Traced): boolean {
 
 function silent({ requests, conntrack, connection }: FateInput, probe: Probe): Fate | undefined {
   const at = requests.at(-1);
-  const repeats =
-    connection.protocol === 'tcp' && requests.filter(traced => traced.header.tcp?.flags === 'SYN').length > 1;
+  const repeats = connection.protocol === 'tcp' && requests.filter(traced => isSyn(traced.header)).length > 1;
   const failed = (probe.outcome === 'timeout' || probe.outcome === 'unreachable') && !probe.inferred;
   if (!at || at.outcome === 'unknown')
     return at && (repeats || failed) && requests.every(stopsAtRouting)

@@ -15,7 +15,7 @@ interface Group {
 export function toFindings(drafts: Draft[], cases: Case[]): Finding[] {
   const groups = new Map<string, Group>();
   for (const draft of joinAffinity(drafts, cases)) {
-    const sentence = FINDINGS[draft.kind].sentence(draft.facts);
+    const sentence = sentenceOf(draft);
     const key = `${draft.kind} ${questionOf(draft, cases)} ${sentence}`;
     const group = groups.get(key) ?? { draft, sentence, probes: new Set() };
     groups.set(key, group);
@@ -27,6 +27,14 @@ export function toFindings(drafts: Draft[], cases: Case[]): Finding[] {
   }));
   ranked.sort((a, b) => SEVERITY[a.finding.severity] - SEVERITY[b.finding.severity] || a.rank - b.rank);
   return ranked.map(({ finding }) => finding);
+}
+
+export function sentenceOf({ kind, facts }: Draft): string {
+  return FINDINGS[kind].sentence(facts);
+}
+
+export function severityOf({ kind, severity }: Draft): Finding['severity'] {
+  return severity ?? FINDINGS[kind].severity;
 }
 
 const SEVERITY = { error: 0, warning: 1, info: 2 };
@@ -44,7 +52,7 @@ function toFinding({ draft, sentence, probes }: Group, cases: Case[]): Finding {
   const counted = draft.probe !== undefined && asked > 1 && !LESSONS.has(draft.kind);
   const finding: Finding = {
     kind: draft.kind,
-    severity: draft.severity ?? info.severity,
+    severity: severityOf(draft),
     sentence: counted ? `${sentence} (${times} of ${asked} times)` : sentence,
     evidence: draft.evidence,
   };

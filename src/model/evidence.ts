@@ -44,6 +44,8 @@ export interface Probe {
   /** True where no program reported and the outcome was read off the trace. */
   inferred?: boolean;
   httpStatus?: number;
+  /** The port it was asked from, where the program tells: of all connections there, that one is the probe's. */
+  sourcePort?: number;
   /** Who answered or complained, where the program names it (ping's `From …`). */
   from?: string;
   /** Where the question was asked more than once: how often, and where each ended. Not all need be among the journeys. */

@@ -30,17 +30,24 @@ export const parseNftPacket: (text: string) => NftPacket | string = memo(text =>
 
 /** At an interface's egress nft knows no protocol, and dumps both headers as bytes: `@nh,0,160 0x45… @th,0,160 0x…`. */
 function ofRawBytes(fields: Map<string, string>): NftPacket | undefined {
-  const ip = hexOf(fields.get('@nh,0,160')) ?? hexOf(fields.get('@nh,0,320')) ?? '';
-  const transport = PLAIN_IP.test(ip) ? (hexOf(fields.get('@th,0,160')) ?? hexOf(fields.get('@th,0,64')) ?? '') : '';
-  const header = parseIpPacket(Buffer.from(ip + transport, 'hex'));
+  const ip = bytesOf(fields, 'nh');
+  const header = parseIpPacket(Buffer.from(isWhole(ip) ? ip + bytesOf(fields, 'th') : ip, 'hex'));
   return header && { header, via: viaOfFields(fields), mark: uintOrHex(fields.get('meta mark')) };
 }
 
-/** Without options or extension headers, so that the transport header stands right behind it. */
-const PLAIN_IP = /^(45|6.{11}(06|11|3a|84|88))/;
+/** The header with all its options, and no extension header behind it: what comes next is the transport's. */
+function isWhole(ip: string): boolean {
+  if (ip.startsWith('4')) return ip.length === Number.parseInt(ip.charAt(1), 16) * 8;
+  return ip.length === 80 && /^6.{11}(06|11|3a|84|88)/.test(ip);
+}
 
-function hexOf(bytes: string | undefined): string | undefined {
-  return /^0x((?:[0-9a-f]{2})+)$/.exec(bytes ?? '')?.[1];
+/** As hexadecimal digits. A number is printed without the zeros it begins with; its name says how many bits it has. */
+function bytesOf(fields: Map<string, string>, header: 'nh' | 'th'): string {
+  for (const [name, value] of fields) {
+    const bits = name.startsWith(`@${header},0,`) ? Number(name.slice(6)) : 0;
+    if (bits > 0 && bits <= 512 && /^0x[0-9a-f]+$/.test(value)) return value.slice(2).padStart(bits / 4, '0');
+  }
+  return '';
 }
 
 function viaOfFields(fields: Map<string, string>): Via {

@@ -18,12 +18,9 @@ export const NFT_LOSS = 'We lost some netlink events';
 const LINE = /^([0-9a-f]{1,8}) ((?:ip6?|inet|bridge|arp|netdev) \S+ \S+) (.*)$/;
 
 /**
- * Instead of a reason: a frame passed a chain of family bridge, arp or netdev, beside the five hooks of IP (a bridge with
- * ebtables' rules has them). Which packet it holds is of interest, and where it ends there.
+ * A line from the first character after `trace id `, or why it is not understood. A frame's in a chain of family bridge, arp or
+ * netdev may hold no packet of IP: then its packet line has no header.
  */
-export const BESIDE_IP = 'beside the hooks of IP';
-
-/** A line from the first character after `trace id `, or why it is not understood, or BESIDE_IP. */
 export function parseNftTrace(text: string, origin: { source: number; line: number }): TraceEvent | string {
   const parts = LINE.exec(text.trimEnd());
   if (!parts) return 'not `trace id ID FAMILY TABLE CHAIN …`';
@@ -55,7 +52,7 @@ function withPacket(
   const packet = parseNftPacket(text);
   if (typeof point === 'string') return point;
   if (typeof packet !== 'string') return { point, ...packet, ...base };
-  return isBesideIp(point.family) ? BESIDE_IP : packet;
+  return isBesideIp(point.family) ? { point, via: NO_VIA, ...base } : packet;
 }
 
 type Parts = Omit<TracePoint, 'id'>;
@@ -68,8 +65,7 @@ const pointOf: (text: string) => TracePoint | string = memo(text => {
   if (word === 'packet' || word === 'conntrack') return makePoint({ ...place, kind: word });
   const reader = READERS[word];
   const parts = reader ? reader(place, rest) : `\`${own(word)}\` is not a known kind of event`;
-  if (typeof parts === 'string') return parts;
-  return isBesideIp(place.family) && parts.verdict !== 'drop' ? BESIDE_IP : makePoint(parts);
+  return typeof parts === 'string' ? parts : makePoint(parts);
 });
 
 const READERS: Record<string, (place: Omit<Parts, 'kind'>, rest: string) => Parts | string> = {

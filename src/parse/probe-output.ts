@@ -13,6 +13,7 @@ interface Piece {
   outcome?: ProbeOutcome;
   detail?: string;
   httpStatus?: number;
+  sourcePort?: number;
   durationMs?: number;
   from?: string;
   /** A new run begins here. */
@@ -80,6 +81,7 @@ function probeOf(piece: Piece): Probe[] {
     detail: piece.detail ?? '',
   };
   if (piece.httpStatus !== undefined) probe.httpStatus = piece.httpStatus;
+  if (piece.sourcePort !== undefined) probe.sourcePort = piece.sourcePort;
   if (piece.durationMs !== undefined) probe.durationMs = piece.durationMs;
   if (piece.from !== undefined) probe.from = piece.from;
   return [probe];
@@ -99,7 +101,7 @@ type Read = (found: RegExpExecArray, line: string) => Piece | undefined;
 const LINES: [RegExp, Read][] = [
   // Three digits alone are an HTTP status (curl -w %{http_code}), fewer an exit code.
   [/^\d{1,2}$/, (_, line) => ({ kind: 'code', detail: line })],
-  [/^(\d{3})(?: (\S*):(\d+))?$/, readWriteOut],
+  [/^(\d{3})(?: (\S*):(\d+)(?: (-?\d{1,5}))?)?$/, readWriteOut],
   [/^(?:\S*\/)?curl (?!: )(.*)$/, ([, args = '']) => command('curl', targetOfUrl(args))],
   [/^(?:\S*\/)?ping6? -?(.*)$/, (_, line) => command('ping', targetOfPing(line))],
   [/^curl: \((\d+)\) (.*)$/, readCurlError],
@@ -139,9 +141,13 @@ function targetOfPing(line: string): string | undefined {
   return canonicalAddress(word);
 }
 
-/** curl's -w with %{http_code} and, if asked for, %{remote_ip}:%{remote_port}; 000 means that there was no answer. */
-function readWriteOut([, code = '', ip, port]: RegExpExecArray): Piece {
+/**
+ * curl's -w with %{http_code} and, if asked for, %{remote_ip}:%{remote_port} and %{local_port}; 000 means that there was no answer,
+ * and a port that is not above 0 that there was no connection.
+ */
+function readWriteOut([, code = '', ip, port, from]: RegExpExecArray): Piece {
   const piece = status(code);
+  if (Number(from) > 0) piece.sourcePort = Number(from);
   const address = ip ? canonicalAddress(ip) : undefined;
   if (address !== undefined) piece.target = hostPort(address, Number(port));
   return piece;

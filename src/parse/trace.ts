@@ -8,7 +8,7 @@ import { isBesideIp } from '../rules/hooks.ts';
 import { dmesgClock, readKernelMessage } from './kernel-log.ts';
 import { createKernelTraceReader, TRACE_MARK } from './kernel-trace.ts';
 import { createNflogReader } from './nflog.ts';
-import { BESIDE_IP, NFT_LOSS, NFT_MARK, parseNftTrace } from './nft-trace.ts';
+import { NFT_LOSS, NFT_MARK, parseNftTrace } from './nft-trace.ts';
 import { own } from './strings.ts';
 import { createXtablesReader, isXtablesLine, XTABLES_STOP } from './xtables-monitor.ts';
 
@@ -18,8 +18,8 @@ export interface TraceSink {
   unrecognised(line: Unrecognised): void;
   loss(loss: Loss): void;
   /**
-   * A frame's packet, or its end, in a chain beside the hooks of IP. True where that ended a packet that is known; an end of any
-   * other is not understood.
+   * A frame's line in a chain beside the hooks of IP. True where it ended a packet that is known there; an end of any other is not
+   * understood.
    */
   beside?(event: TraceEvent): boolean;
   /** A line that is not a trace line at all. */
@@ -75,7 +75,6 @@ export function createTraceReader(source: number, sink: TraceSink): TraceReader 
       const nft = text.indexOf(NFT_MARK);
       if (nft === 0 || (nft > 0 && nft < 64)) {
         const result = parseNftTrace(text.slice(nft + NFT_MARK.length), { source, line: number });
-        if (result === BESIDE_IP) return sink.other(number);
         if (typeof result === 'string' || !isBesideIp(result.point.family)) return take(result, text, number);
         if (sink.beside?.(result)) return;
         return result.point.verdict === 'drop' ? take(endedBeside(result.point), text, number) : sink.other(number);

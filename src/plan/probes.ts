@@ -25,7 +25,7 @@ export interface HttpOrder {
 /** A server's certificate is not what is asked about, and no proxy may come in between. */
 export function curlProbe(address: string, port: number, { scheme, path, seconds }: HttpOrder): ProbePlan {
   const url = `${scheme}://${hostPort(address, port)}${path}`;
-  const meta = '%{stderr}%{http_code} %{remote_ip}:%{remote_port}\\n';
+  const meta = '%{stderr}%{http_code} %{remote_ip}:%{remote_port} %{local_port}\\n';
   const limits = ['--max-time', String(seconds), '--max-filesize', '65536'];
   return {
     kind: 'curl',

@@ -3,7 +3,7 @@
  * the reverse of a tuple its request had at some hook; an ICMP error quotes a packet of the connection it belongs to.
  */
 import type { Journey, PacketHeader, Tuple } from '../model.ts';
-import { reversed, sameTuple } from './identity.ts';
+import { isSyn, isSynAck, reversed, sameTuple } from './identity.ts';
 
 export interface Seen {
   header: PacketHeader;
@@ -120,9 +120,9 @@ export class ConnectionTable {
 
   /** The same ports used again: another initial sequence number, or a SYN after the connection's end. */
   private isNewSyn(header: PacketHeader, found: Assigned): boolean {
-    if (header.tcp?.flags !== 'SYN' || found.direction === 'reply') return false;
+    if (!isSyn(header) || found.direction === 'reply') return false;
     const { initial, closed } = found.connection;
-    const seq = header.tcp.seq;
+    const seq = header.tcp?.seq;
     return initial !== undefined && seq !== undefined ? initial !== seq : closed;
   }
 
@@ -140,7 +140,7 @@ export class ConnectionTable {
       probe: -1,
     };
     if (header.icmp?.id !== undefined) connection.icmpId = header.icmp.id;
-    if (header.tcp?.flags === 'SYN' && header.tcp.seq !== undefined) connection.initial = header.tcp.seq;
+    if (isSyn(header) && header.tcp?.seq !== undefined) connection.initial = header.tcp.seq;
     this.all.push(connection);
     return { connection, direction };
   }
@@ -186,11 +186,11 @@ function keyOf(header: PacketHeader, tuple: Tuple): string {
 }
 
 function asksOnly(header: PacketHeader): boolean {
-  return header.tcp?.flags === 'SYN' || isEcho(header, 8, 128);
+  return isSyn(header) || isEcho(header, 8, 128);
 }
 
 function answersOnly(header: PacketHeader): boolean {
-  return header.tcp?.flags === 'SYN ACK' || isEcho(header, 0, 129);
+  return isSynAck(header) || isEcho(header, 0, 129);
 }
 
 function answers(header: PacketHeader): boolean {

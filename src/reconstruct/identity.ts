@@ -50,6 +50,16 @@ function plainFlags({ tcp }: PacketHeader): string {
   return (tcp?.flags ?? '').replace(/ ?\b(ECE|CWR|AE)\b/g, '').trim();
 }
 
+/** The first packet of a handshake; whoever knows congestion notification sets ECE and CWR in it as well (RFC 3168). */
+export function isSyn(header: PacketHeader): boolean {
+  return plainFlags(header) === 'SYN';
+}
+
+/** The second one. */
+export function isSynAck(header: PacketHeader): boolean {
+  return plainFlags(header) === 'SYN ACK';
+}
+
 function sameSequence(a: PacketHeader, b: PacketHeader): boolean {
   const one = a.tcp?.seq;
   const other = b.tcp?.seq;

@@ -3,6 +3,7 @@
  * legacy and the nft tables of a mixed node. What is one packet becomes one, here.
  */
 import type { TraceEvent } from '../model.ts';
+import { isBesideIp } from '../rules/hooks.ts';
 import { packetKey, samePacket, sameTuple } from './identity.ts';
 import { eventsOf, type Pass, type Segment, segmentsOf, setSegments } from './pass.ts';
 
@@ -92,7 +93,10 @@ function absorb(original: Pass, copy: Pass): void {
   for (const segment of segmentsOf(copy)) {
     const same = segments.find(
       s =>
-        s.table === segment.table && s.hook === segment.hook && (s.base === segment.base || !s.base || !segment.base),
+        s.family === segment.family &&
+        s.table === segment.table &&
+        s.hook === segment.hook &&
+        (s.base === segment.base || !s.base || !segment.base),
     );
     if (same) mergeSegment(original, same, segment);
     else insertSegment(segments, segment);
@@ -144,7 +148,9 @@ function learn(event: TraceEvent, other: TraceEvent): TraceEvent {
 
 function insertSegment(segments: Segment[], segment: Segment): void {
   const rank = (s: Segment) =>
-    ['prerouting', 'input', 'forward', 'output', 'postrouting'].indexOf(s.hook) * 10_000 + (s.priority ?? 0);
+    isBesideIp(s.family)
+      ? Number.POSITIVE_INFINITY
+      : ['prerouting', 'input', 'forward', 'output', 'postrouting'].indexOf(s.hook) * 10_000 + (s.priority ?? 0);
   const before = segments.findIndex(s => rank(s) > rank(segment));
   segments.splice(before < 0 ? segments.length : before, 0, segment);
 }

@@ -3,11 +3,12 @@
  * header (in xtables-monitor's output the header is on the first rule); base chains are joined to a packet by what survives
  * rewriting, as the trace id may change between two hooks and come back for the next packet of the connection.
  */
-import type { Hook, PacketHeader, TraceEvent } from '../model.ts';
+import type { PacketHeader, TraceEvent } from '../model.ts';
 import type { RuleBook } from '../rules/book.ts';
 import { type Caller, callersByName, callersByRules } from '../rules/callers.ts';
 import { isIptablesTable, place } from '../rules/hooks.ts';
 import { locate, locateKnown } from '../rules/locate.ts';
+import { createFrames, headerBeside, mayEnd, placeBeside } from './frames.ts';
 import { packetKey, samePacket, sameTuple, tupleMayBecome } from './identity.ts';
 import type { PassBuilder } from './legacy-passes.ts';
 import { closePass, keepEvent, newPass, OPEN_PASSES, type Pass, type PassSink } from './pass.ts';
@@ -15,7 +16,7 @@ import type { Place } from './places.ts';
 import type { Shapes } from './shape.ts';
 
 export interface NftPassBuilder extends PassBuilder {
-  /** A frame's packet, or its end, beside the hooks of IP. True where it ended a packet that is known. */
+  /** A frame's line beside the hooks of IP. True where it ended a packet. */
   beside(event: TraceEvent): boolean;
 }
 
@@ -28,8 +29,7 @@ export function createNftPasses(
   const passes = createOpenPasses(sink, nextOrder);
   const translations = createTranslations();
   const byId = new Map<string, Pass>();
-  /** What frames hold that went through a chain beside the hooks of IP, by trace id. */
-  const frames = new Map<string, TraceEvent>();
+  const frames = createFrames();
   /** conntrack's line stands before the packet's. */
   const conntrack = new Map<string, string>();
 
@@ -85,34 +85,36 @@ export function createNftPasses(
     append(home, event, place, false);
     remember(event, home);
   };
-  /** Whose frame it is, that packet's line tells; where the line is lost, the trace id has to. */
-  const passOfFrame = (event: TraceEvent, header: PacketHeader | undefined): Pass | undefined => {
+  const endBeside = (event: TraceEvent): boolean => {
     const same = openById(event);
-    if (!header) return same && same.point.verdict !== 'drop' ? same : undefined;
-    const fits = (pass: Pass) => mayEnd(pass, header, translations.has);
-    return same && fits(same) ? same : passes.find(packetKey(header), fits);
-  };
-  const endBeside = (end: TraceEvent): boolean => {
-    const frame = frames.get(end.traceId ?? '');
-    const pass = passOfFrame(end, frame?.header);
-    const header = frame?.header ?? pass?.headers.at(-1);
-    if (!header) return false;
-    const event: TraceEvent = { ...end, header, via: frame?.via ?? end.via };
-    const place = placeBeside(event, pass, book);
-    const home = pass ?? passes.open(event, place, packetKey(header));
-    const changed = home.headers.at(-1) !== header;
-    if (changed) home.headers.push(header);
-    append(home, event, place, changed);
+    if (same?.point === event.point) {
+      same.duplicates++;
+      return true;
+    }
+    const frame = frames.take(event);
+    // Whose frame it is, that packet's line tells; where the line is lost, the trace id has to.
+    const fits = (pass: Pass) => mayEnd(pass, event, frame, book, translations.has);
+    const header = frame?.header;
+    const pass = same && fits(same) ? same : header && passes.find(packetKey(header), fits);
+    const last = headerBeside(header, pass?.headers.at(-1));
+    if ((frame && !header) || !last) return false;
+    const end: TraceEvent = { ...event, header: last, via: frame?.via ?? event.via };
+    const place = { ...placeBeside(end, pass?.place.hook, book), priority: undefined };
+    const home = pass ?? passes.open(end, place, packetKey(last));
+    const changed = home.headers.at(-1) !== last;
+    if (changed) home.headers.push(last);
+    append(home, end, place, changed);
+    remember(event, home);
     return true;
   };
   return {
     beside(event) {
-      if (event.point.kind !== 'packet') return endBeside(event);
-      if (frames.size > OPEN_PASSES) frames.clear();
-      frames.set(event.traceId ?? '', { ...event });
+      if (event.point.verdict === 'drop') return endBeside(event);
+      frames.see(event);
       return false;
     },
     push(event) {
+      if (event.header) frames.forget(event);
       if (event.point.kind === 'conntrack') {
         if (conntrack.size > OPEN_PASSES) conntrack.clear();
         conntrack.set(event.traceId ?? '', event.conntrack ?? '');
@@ -202,7 +204,8 @@ function mayFollow(
   isTied: (from: PacketHeader, to: PacketHeader) => boolean,
 ): boolean {
   const last = pass.headers[pass.headers.length - 1];
-  if (last === undefined || !samePacket(last, header) || !isLater(pass.place, place)) return false;
+  if (pass.point.verdict === 'drop' || last === undefined) return false;
+  if (!samePacket(last, header) || !isLater(pass.place, place)) return false;
   return tupleMayBecome(last, header) || isTied(last, header);
 }
 
@@ -221,35 +224,6 @@ function createTranslations() {
     },
   };
 }
-
-/** That very packet, as it was last seen: it may have been translated since. */
-function mayEnd(pass: Pass, header: PacketHeader, isTied: (from: PacketHeader, to: PacketHeader) => boolean): boolean {
-  const last = pass.headers.at(-1);
-  if (pass.closed || pass.point.verdict === 'drop' || !last || !samePacket(last, header)) return false;
-  return tupleMayBecome(last, header) || isTied(last, header);
-}
-
-/**
- * Where that is among the hooks of IP, which the bridge calls prerouting and forward by itself: its input comes before them and
- * its output behind, as do an interface's ingress and egress. Never earlier than where the packet was seen.
- */
-function placeBeside(event: TraceEvent, pass: Pass | undefined, book: RuleBook): Place {
-  const { family, table, chain } = event.point;
-  const known = book.chain('nft', family, table, chain).find(ref => ref.chain.hook)?.chain.hook;
-  const own = BESIDE[known ?? ''] ?? (event.via.out === undefined ? 'prerouting' : 'postrouting');
-  const hook = pass && place(pass.place.hook, 0) > place(own, 0) ? pass.place.hook : own;
-  return { hook, table, family, base: chain, priority: undefined };
-}
-
-const BESIDE: Partial<Record<string, Hook>> = {
-  ingress: 'prerouting',
-  prerouting: 'prerouting',
-  input: 'prerouting',
-  forward: 'forward',
-  output: 'postrouting',
-  postrouting: 'postrouting',
-  egress: 'postrouting',
-};
 
 /** Later on the packet's way. Where a priority is not known, another chain of the same hook is taken to be later. */
 function isLater(before: Place, now: Place): boolean {

@@ -2,6 +2,7 @@
 import { hasStatus, TraceError } from '../errors.ts';
 import type { Cluster } from '../ports.ts';
 import { paths } from './paths.ts';
+import { together } from './together.ts';
 
 export interface Right {
   verb: string;
@@ -75,7 +76,7 @@ export function unless(...statuses: number[]): (error: unknown) => undefined {
 /** @throws TraceError(refused) that names every right that is missing */
 export async function requireRights(cluster: Cluster, rights: Right[], signal: AbortSignal): Promise<void> {
   const distinct = [...new Map(rights.map(right => [rightText(right), right])).values()];
-  const allowed = await Promise.all(distinct.map(right => isAllowed(cluster, right, signal)));
+  const allowed = await together(distinct.map(right => isAllowed(cluster, right, signal)));
   const missing = distinct.filter((_, i) => allowed[i] === false);
   refuseWithout(missing);
 }

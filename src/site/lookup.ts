@@ -28,7 +28,7 @@ export async function lookUp(
     get(paths.service(namespace, service)).catch(error => notFound(error, cluster, namespace, service)),
     get(paths.slices(namespace, service)).catch(unless(403)),
     get(paths.nodes()).catch(unless(403)),
-    Promise.all([...new Set(namespaces)].map(async name => [name, await levelOf(get, name)] as const)),
+    together([...new Set(namespaces)].map(async name => [name, await levelOf(get, name)] as const)),
   ]);
   refuseWithout([
     ...(found === undefined ? [rights.service(namespace)] : []),

@@ -103,6 +103,7 @@ describe.runIf(OURS)('however a run is ended', () => {
       const { objects, rules: left } = await look();
       for (const outcome of lost) outcome.objectsBy ??= 'cleanup after the deadline';
       expect({ objects: [...objects], rules: [...left] }).toEqual({ objects: [], rules: [] });
+      await waitReady();
       expect(await fingerprints()).toEqual(before);
     });
   });

@@ -287,15 +287,34 @@ describe("a frame's way beside the hooks of IP, where ebtables or a firewall has
       want: { header: { ...SYN, family: 'ip6', length: 80, tuple: { src: 'fd00:244:1::5', dport: 8080 } } },
     },
     {
-      name: 'bytes of IPv4 with options: where the ports are they do not say',
+      name: 'bytes of IPv4 with options',
+      line: `trace id 1 netdev t out packet: oif "eth0" @nh,0,192 ${V4.replace('0x45', '0x46')}01010101 @th,0,160 ${TCP} `,
+      want: { header: { ...SYN, tuple: { sport: 43784 } } },
+    },
+    {
+      name: 'bytes of IPv4 with options that are cut off: where the ports are they do not say',
       line: `trace id 1 netdev t out packet: oif "eth0" @nh,0,160 ${V4.replace('0x45', '0x46')} @th,0,160 ${TCP} `,
       want: { header: { protocol: 'tcp', tcp: undefined, tuple: { sport: undefined } } },
+    },
+    {
+      name: 'bytes of a low port, printed without the zeros a number begins with',
+      line: `trace id 1 netdev t out packet: oif "eth0" @nh,0,160 ${V4} @th,0,160 0x509c4000000001000003e8a012fe8800000000 `,
+      want: { header: { tuple: { sport: 80, dport: 40000 }, tcp: { flags: 'SYN ACK', window: 65160 } } },
+    },
+    {
+      name: 'bytes of a short datagram',
+      line: `trace id 1 netdev t out packet: oif "eth0" @nh,0,160 ${V4.replace('3f06', '3f11')} @th,0,104 0x359c40000d00006869686968 `,
+      want: { header: { protocol: 'udp', tuple: { sport: 53, dport: 40000 } } },
     },
   ])('is told: $name', ({ line, want }) => expectLike(told(line), want));
 
   it.each(['@nh,0,160 0x45 @th,0,160 0x00', '@nh,0,160 0xzz', '@nh,0,96 0x000108000604000136', ''])(
-    'bytes of no IP packet are none: %s',
-    bytes => expect(told(`trace id 1 netdev t out packet: oif "eth0" ${bytes} `)).toBeUndefined(),
+    'a frame may hold no packet of IP: %s',
+    bytes =>
+      expectLike(told(`trace id 1 netdev t out packet: oif "eth0" ${bytes} `), {
+        point: { kind: 'packet' },
+        header: undefined,
+      }),
   );
 });
 

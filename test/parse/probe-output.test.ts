@@ -22,8 +22,23 @@ describe('curl', () => {
     },
     {
       name: 'an IPv6 answer',
-      texts: ['200 fd00:96::1:80'],
-      want: [{ target: '[fd00:96::1]:80', outcome: 'answered' }],
+      texts: ['200 fd00:96::1:80 40522'],
+      want: [{ target: '[fd00:96::1]:80', outcome: 'answered', sourcePort: 40522 }],
+    },
+    {
+      name: 'an answer that does not tell the port it was asked from',
+      texts: ['200 10.96.164.231:80'],
+      want: [{ sourcePort: undefined }],
+    },
+    {
+      name: 'no connection was made, and so from no port',
+      texts: ['000 :0 0', 'curl: (28) Connection timed out after 3001 milliseconds'],
+      want: [{ outcome: 'timeout', sourcePort: undefined }],
+    },
+    {
+      name: 'no connection was made, as newer ones say it',
+      texts: ['000 :-1 -1', 'curl: (28) Connection timed out after 3001 milliseconds'],
+      want: [{ outcome: 'timeout', sourcePort: undefined }],
     },
     {
       name: 'a status that says failure is an answer all the same',

@@ -166,9 +166,101 @@ describe('a frame that ends beside the hooks of IP', () => {
   });
 });
 
+/** Of the IPv6 packets of a connection, and of those with id 0, nothing tells one from the next but where it is. */
+const AGAIN: Fields = { id: 0 };
+const passes = (id: string): string[] => [
+  nftPacket(id, 'nat PREROUTING', { ...IN, ...AGAIN }),
+  nftPolicy(id, 'nat PREROUTING'),
+  nftPacket(id, 'nat POSTROUTING', { ...OUT, ...AGAIN }),
+  nftPolicy(id, 'nat POSTROUTING'),
+];
+const ARP = 'packet: iif "veth1" arp operation request ';
+
+describe('is not the end of a packet', () => {
+  test.each([
+    {
+      name: 'under whose trace id the frame holds none of IP',
+      lines: [...passes('a1'), `trace id a1 arp fw in ${ARP}`, 'trace id a1 arp fw in policy drop '],
+      outcomes: ['left-node'],
+      unrecognised: 1,
+    },
+    {
+      name: 'whose frame had passed before',
+      lines: [
+        ...passes('a1'),
+        frame('a1', 'bridge fw out', { ...OUT, ...AGAIN }),
+        'trace id a1 bridge fw out policy accept ',
+        `trace id a1 bridge fw out ${ARP}`,
+        'trace id a1 bridge fw out policy drop ',
+      ],
+      outcomes: ['left-node'],
+      unrecognised: 1,
+    },
+    {
+      name: 'that is further than the frame',
+      lines: [
+        ...passes('a1'),
+        frame('b2', 'bridge fw fwd', { ...OUT, ...AGAIN, ttl: 63 }),
+        dropped('b2', 'bridge fw fwd'),
+      ],
+      outcomes: ['left-node', 'dropped'],
+      unrecognised: 0,
+    },
+    {
+      name: 'that has been routed, where the frame has not',
+      lines: [
+        ...passes('a1'),
+        frame('b2', 'bridge fw out', { ...OUT, ...AGAIN, ttl: 64 }),
+        'trace id b2 bridge fw out policy drop ',
+      ],
+      outcomes: ['left-node', 'dropped'],
+      unrecognised: 0,
+    },
+    {
+      name: 'that came by later',
+      lines: [
+        frame('a1', 'netdev fw leaving', { ...IN, ...AGAIN }),
+        dropped('a1', 'netdev fw leaving'),
+        ...passes('a1'),
+      ],
+      outcomes: ['dropped', 'left-node'],
+      unrecognised: 0,
+    },
+  ])('$name', ({ lines, outcomes, unrecognised }) => {
+    const report = reportOf(lines);
+    expect(report.journeys.map(journey => journey.outcome)).toEqual(outcomes);
+    expect(report.findings.map(({ kind }) => kind)).not.toContain('RulesChanged');
+    expect(report.completeness.unrecognised.count).toBe(unrecognised);
+  });
+});
+
+describe('what stands there twice ends one packet', () => {
+  const EBTABLES = [...ARRIVES, frame('a1', 'bridge filter FORWARD'), dropped('a1', 'bridge filter FORWARD')];
+  const IN_FILTER = [
+    ...ARRIVES,
+    nftPacket('a1', 'filter FORWARD', OUT),
+    nftPolicy('a1', 'filter FORWARD'),
+    ...EBTABLES.slice(ARRIVES.length),
+  ];
+  test.each([
+    { name: 'line by line', traces: [EBTABLES.flatMap(line => [line, line])] },
+    { name: 'in two files', traces: [EBTABLES, EBTABLES] },
+    { name: "in two files, with a chain of IP's of the same name", traces: [IN_FILTER, IN_FILTER] },
+  ])('$name', ({ traces }) => {
+    const capture = captureWith([]);
+    const named = traces.map((lines, i) => ({ name: `t${i}`, text: lines.join('\n') }));
+    const report = analyse({ ...capture, traces: named });
+    expect(report.journeys.map(journey => journey.outcome)).toEqual(['dropped']);
+    expect(report.journeys[0]?.hops.filter(hop => hop.verdict === 'DROP')).toHaveLength(1);
+    expect(last(report)?.table).toBe('bridge filter');
+    expect(report.findings.map(({ kind }) => kind)).not.toContain('RulesChanged');
+  });
+});
+
 test('a frame that passes there is no step of the way', () => {
   const report = reportOf([
     ...ARRIVES,
+    'trace id a1 bridge fw fwd conntrack: ct direction original ct state new ct id 7',
     frame('a1', 'bridge fw fwd'),
     'trace id a1 bridge fw fwd policy accept ',
     ...LEAVES,
