@@ -108,6 +108,7 @@ function contextOf(capture: Capture): ExplainContext {
     // A run asked for the Service's slices; of a file nobody knows what it leaves out, unless it has some.
     slicesKnown: capture.origin !== 'files' || capture.objects.endpoints.length > 0,
     kernel: readNodeFacts(capture.node?.tools),
+    live: capture.origin === 'live',
   };
 }
 

@@ -30,6 +30,8 @@ export interface ExplainContext {
   slicesKnown: boolean;
   /** What is known of the node's kernel beside netfilter. */
   kernel: NodeFacts;
+  /** A run asked what it was told to ask, and nothing else is in question. */
+  live: boolean;
 }
 
 export interface ServiceMatch {

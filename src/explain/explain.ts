@@ -49,7 +49,7 @@ export function explain(
     drafts: representatives(one).flatMap(connection => checkConnection(one, connection, cases, context, numberOf)),
   }));
   const drafts = [
-    ...withoutOthers(checked),
+    ...withoutOthers(checked, context.live),
     ...checkPicks(cases, context, numberOf),
     // Where lines were lost, or packets not traced, that nothing was seen says nothing of them.
     ...(isLost(completeness) ? [] : checkUnseen(cases, context, numberOf)),

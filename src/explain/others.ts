@@ -9,23 +9,34 @@ interface Checked {
 }
 
 /**
- * A pod that is probed may ask the same of its own. Of that only trouble is told that the probe did not meet, and nothing of what
- * was opened before the trace.
+ * A pod that is probed may do more on the traced ports than what the probes do. Of that only trouble is told that the probes did not
+ * meet, and nothing of what asks the same and was opened before the trace. In files, what asks something else is as good a question.
  */
-export function withoutOthers(checked: Checked[]): Draft[] {
-  const asked = new Set(checked.filter(({ one }) => !one.probe.inferred).map(({ one }) => questionOf(one)));
-  const isOthers = (one: Case) => one.probe.inferred === true && asked.has(questionOf(one));
+export function withoutOthers(checked: Checked[], live: boolean): Draft[] {
+  const own = checked.filter(({ one }) => !one.probe.inferred);
+  const asked = new Set(own.map(({ one }) => questionOf(one)));
+  const senders = new Set(own.map(({ one }) => senderOf(one)));
+  const isOthers = (one: Case) =>
+    one.probe.inferred === true && (live ? senders.has(senderOf(one)) : asked.has(questionOf(one)));
   const told = new Set(checked.filter(({ one }) => !isOthers(one)).flatMap(({ drafts }) => drafts.map(sentenceOf)));
   return checked.flatMap(({ one, drafts }) => {
     if (!isOthers(one)) return drafts;
-    if (!one.connections.some(({ requests, replies }) => isOpened([...requests, ...replies]))) return [];
+    if (asked.has(questionOf(one)) && !isOpenedByOne(one)) return [];
     return drafts
       .filter(draft => severityOf(draft) !== 'info' && !told.has(sentenceOf(draft)))
       .map(draft => ({ ...draft, severity: 'warning' }));
   });
 }
 
+function isOpenedByOne({ connections }: Case): boolean {
+  return connections.some(({ requests, replies }) => isOpened([...requests, ...replies]));
+}
+
+function senderOf({ connections: [first] }: Case): string | undefined {
+  return first?.connection.original.src;
+}
+
 /** Who asked whom, by what. */
-function questionOf({ probe, connections: [first] }: Case): string {
-  return `${first?.connection.protocol} ${first?.connection.original.src} ${probe.target}`;
+function questionOf(one: Case): string {
+  return `${one.connections[0]?.connection.protocol} ${senderOf(one)} ${one.probe.target}`;
 }

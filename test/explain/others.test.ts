@@ -1,8 +1,21 @@
 /** A pod that is probed (`--from`) may ask the same Service of its own: which connection is the probe's, its source port tells. */
 import { describe, expect, test } from 'vitest';
 import type { Report } from '../../src/model.ts';
-import type { Fields } from '../reconstruct/packets.ts';
-import { ACK, answers, arrives, CLUSTER_IP, curl, later, leaves, POD, reportOfWorld, TIMED_OUT } from './world.ts';
+import { type Fields, kernelLine } from '../reconstruct/packets.ts';
+import {
+  ACK,
+  answers,
+  arrives,
+  CLUSTER_IP,
+  curl,
+  later,
+  leaves,
+  PING,
+  POD,
+  reportOfWorld,
+  rules,
+  TIMED_OUT,
+} from './world.ts';
 
 const answered = (port: number, id: number): string[] => [
   ...arrives({ spt: port, id }),
@@ -96,4 +109,40 @@ test('another pod that asks the same is told of in full', () => {
   );
   const report = reportOfWorld([...other, ...answered(40000, 100)], { probes: [PROBE] });
   expect(report.findings[0]).toMatchObject({ kind: 'EndpointRefused', severity: 'error' });
+});
+
+describe('what the pod asks of somebody else', () => {
+  const dns: Fields = { proto: 'UDP', dst: '10.96.0.53', dpt: 53, spt: 40053, len: 60 };
+  const kinds = ({ findings }: Report) => findings.map(({ kind, probe }) => `${kind} ${probe}`);
+  const drop = [
+    ...arrives(dns, false),
+    kernelLine('mangle:FORWARD:policy:1', { ...dns, in: 'veth1', out: 'eth0' }),
+    kernelLine('filter:FORWARD:rule:1', { ...dns, in: 'veth1', out: 'eth0' }),
+  ];
+  const rulesDropping = [{ name: 'rules', text: rules({ filter: ['FORWARD -p udp -j DROP'] }) }];
+  const ping: Fields = { ...PING, id: 900 };
+
+  test('is nothing of a run, unless there is trouble with it', () => {
+    const quiet = reportOfWorld(
+      [...arrives(ping, false), ...leaves({ ...ping, dst: CLUSTER_IP }), ...answered(40000, 100)],
+      { origin: 'live', probes: [PROBE] },
+    );
+    expect(kinds(quiet).filter(kind => kind.endsWith('1'))).toEqual([]);
+    const trouble = reportOfWorld([...drop, ...answered(40000, 100)], {
+      origin: 'live',
+      probes: [PROBE],
+      rules: rulesDropping,
+    });
+    expect(trouble.findings[0]).toMatchObject({ kind: 'DroppedByRule', severity: 'warning', probe: 1 });
+  });
+
+  test('in files is a question as good as the other', () => {
+    const report = reportOfWorld(
+      [...arrives(ping, false), ...leaves({ ...ping, dst: CLUSTER_IP }), ...answered(40000, 100)],
+      { probes: [PROBE] },
+    );
+    expect(kinds(report)).toContain('PingNotTranslated 1');
+    const trouble = reportOfWorld([...drop, ...answered(40000, 100)], { probes: [PROBE], rules: rulesDropping });
+    expect(trouble.findings[0]).toMatchObject({ kind: 'DroppedByRule', severity: 'error', probe: 1 });
+  });
 });
