@@ -116,16 +116,21 @@ reader_lives() { kill -0 "$(cat "$dir/reader" 2>/dev/null || echo none)" 2>/dev/
 # An iptables-nft that finds no raw table makes one. Ours has a mark, so that the last of several runs knows that it is to go;
 # an empty one of somebody else stays.
 MADE='comment "made by kubectl-trace_svc"'
+MADE_CHAIN=trace-svc-made
+
+is_marked() { # listing of a raw table
+  grep -q -e "$MADE" -e "^	chain $MADE_CHAIN {" "$1"
+}
 
 is_bare() { # listing of a raw table
-  ! grep -qv -e '^table ' -e '^	comment ' -e '^	chain \(PREROUTING\|OUTPUT\) {$' -e '^		type filter hook ' -e '^	*}$' -e '^$' "$1"
+  ! grep -qv -e '^table ' -e '^	comment ' -e '^	chain \(PREROUTING\|OUTPUT\|'$MADE_CHAIN'\) {$' -e '^		type filter hook ' -e '^	*}$' -e '^$' "$1"
 }
 
 remove_made_tables() {
   have nft || return 0
   for family in ip ip6; do
     nft list table $family raw >"$dir/raw.$family" 2>/dev/null || continue
-    grep -q "$MADE" "$dir/raw.$family" || grep -qx $family "$dir/made" 2>/dev/null || continue
+    is_marked "$dir/raw.$family" || grep -qx $family "$dir/made" 2>/dev/null || continue
     is_bare "$dir/raw.$family" && nft delete table $family raw 2>/dev/null
   done
 }
@@ -465,16 +470,26 @@ start_raw() {
     # shellcheck disable=SC2086 # the words of a rule, made by us
     "$command" -w 5 -t raw -I "$chain" $spec 2>"$dir/err" || { say "fail $(why_no_rule "$command")"; return 1; }
   done <"$dir/raw"
+  mark_again
 }
 
 mark_made() { # ip|ip6
   if nft list table "$1" raw >"$dir/err" 2>&1; then
-    ! grep -q "$MADE" "$dir/err" || echo "$1" >>"$dir/made"
+    ! is_marked "$dir/err" || echo "$1" >>"$dir/made"
     return
   fi
   echo "$1" >>"$dir/made"
-  # A kernel that knows no comments: then it is known to this run alone.
+  # A kernel may know no comments.
   nft "add table $1 raw { $MADE ; }" 2>/dev/null
+}
+
+# Another run that ended may have taken the table out before our first rule was in, and iptables then made one without the mark. A
+# chain can be added to it, a comment cannot.
+mark_again() {
+  for family in $(cat "$dir/made" 2>/dev/null); do
+    nft list table "$family" raw >"$dir/err" 2>/dev/null || continue
+    is_marked "$dir/err" || nft "add chain $family raw $MADE_CHAIN" 2>/dev/null
+  done
 }
 
 # ---- evidence --------------------------------------------------------------------------------------------------------

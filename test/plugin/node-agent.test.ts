@@ -198,13 +198,18 @@ describe('a raw table', () => {
 `;
   test.each([
     ['with its two chains alone is bare', BARE, 'bare'],
+    [
+      'with our mark in it is',
+      BARE.replace(/\tcomment.*\n/, '').replace(/\}\n$/, '\n\tchain trace-svc-made {\n\t}\n}\n'),
+      'bare',
+    ],
     ['with a rule is not', BARE.replace('accept;\n', 'accept;\n\t\tcounter\n'), 'kept'],
     ['with a chain of somebody is not', BARE.replace('chain OUTPUT', 'chain cali-raw'), 'kept'],
     ['with a set is not', BARE.replace('\tchain OUTPUT', '\tset s {\n\t\ttype ipv4_addr\n\t}\n\tchain OUTPUT'), 'kept'],
   ])('%s', (_, listing, want) => {
-    expect(run('if is_bare "$dir/listing"; then echo bare; else echo kept; fi', ['is_bare'], { listing })).toEqual([
-      want,
-    ]);
+    expect(
+      run('if is_bare "$dir/listing"; then echo bare; else echo kept; fi', ['is_bare', 'MADE_CHAIN'], { listing }),
+    ).toEqual([want]);
   });
 });
 
