@@ -111,6 +111,16 @@ restore_nf_log() {
   : >"$dir/restored"
 }
 
+# A reader that is only starting makes itself the logger later than we look: it has to be gone before the logger is put back. One
+# that listens goes after it, so that the next run finds the node's own setting.
+end_starting_reader() {
+  reader_lives || return 1
+  ! grep -q listening "$dir/nflog.err" 2>/dev/null || return 1
+  kill -9 "$(cat "$dir/reader")" 2>/dev/null
+  looks=0
+  while reader_lives && [ $looks -lt 40 ]; do wait "$(cat "$dir/reader")" 2>/dev/null || sleep 0.05; looks=$((looks + 1)); done
+}
+
 reader_lives() { kill -0 "$(cat "$dir/reader" 2>/dev/null || echo none)" 2>/dev/null; }
 
 # An iptables-nft that finds no raw table makes one. Ours has a mark, so that the last of several runs knows that it is to go;
@@ -142,11 +152,14 @@ cleanup() {
   trap '' INT TERM HUP PIPE
   exec 3>&- 2>/dev/null || true
   step taking out
+  end_starting_reader
   restore_nf_log
   # The table goes with the process that owns it.
   for pid in $pids; do kill "$pid" 2>/dev/null; done
   for pid in $pids; do wait "$pid" 2>/dev/null; done
   if [ -s "$dir/raw" ]; then remove_raw; remove_made_tables; fi
+  # Whoever was told to start it may be dead, and it only begins now.
+  if end_starting_reader; then rm -f "$dir/restored"; restore_nf_log; fi
   step looking back
   verify
   rm -rf "$dir"
@@ -368,12 +381,17 @@ start_nflog() {
 # refused by libpcap would be no way to find out: it disturbs the one that reads.
 group_taken() { awk '$1 == 0 {found = 1} END {exit !found}' /proc/net/netfilter/nfnetlink_log 2>/dev/null; }
 
-# Its setting without a reader is another run's that begins or ends just now, or the node's own if it stays.
-turn_may_come() { group_taken || { [ $looks -lt 20 ] && [ "$(cat "$nf_log/2" 2>/dev/null)" = nfnetlink_log ]; }; }
+# Its setting without a reader is another run's that begins or ends just now, or the node's own if it stays so for a second. Whose
+# reader was killed is about to put back what was there: who goes on at once would take our setting for the node's.
+turn_may_come() {
+  if group_taken; then unread=0; return 0; fi
+  unread=$((${unread:-0} + 1))
+  [ $unread -le 20 ] && [ "$(cat "$nf_log/2" 2>/dev/null)" = nfnetlink_log ]
+}
 
 # Fails where another one was quicker, and it is to be tried again.
 take_turn() {
-  looks=0
+  looks=0; unread=0
   while turn_may_come; do
     [ $looks -lt 400 ] || { say "fail the node's packet log has another reader (a trace, or a logger such as ulogd, at netlink group 0); try again when it has ended, or another --node"; return 0; }
     sleep 0.05; looks=$((looks + 1))
@@ -389,7 +407,10 @@ take_turn() {
 }
 
 start_tcpdump() {
-  ( bounded; exec tcpdump "$@" -l -U -n -xx -tt -B 8192 -i nflog:0 >"$dir/nflog.out" 2>"$dir/nflog.err" ) &
+  # It writes itself down before it begins, and does not begin where there is nobody left who would end it.
+  # shellcheck disable=SC2016 # its own number, not ours
+  ( bounded; exec sh -c 'echo $$ >>"$0/pids" && echo $$ >"$0/reader" && exec tcpdump "$@"' "$dir" "$@" \
+    -l -U -n -xx -tt -B 8192 -i nflog:0 >"$dir/nflog.out" 2>"$dir/nflog.err" ) &
   log_pid=$!; own $log_pid; echo $log_pid >"$dir/reader"
   until grep -q listening "$dir/nflog.err" 2>/dev/null; do
     kill -0 "$log_pid" 2>/dev/null || return 1

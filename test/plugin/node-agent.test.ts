@@ -267,10 +267,21 @@ describe('the turn at the packet log', () => {
     ['nobody', '', 'NONE', 0, 'go'],
     ['nobody yet, but the logger is set', '', 'nfnetlink_log', 0, 'wait'],
     ['nobody, and the logger stays set: that is how the node is', '', 'nfnetlink_log', 20, 'go'],
-  ])('%s', (_, readers, logger, looks, want) => {
-    const script = `nf_log=$dir; looks=${looks}; awk() { command awk "$1" "$dir/readers"; }; ${command}`;
+  ])('%s', (_, readers, logger, unread, want) => {
+    const script = `nf_log=$dir; unread=${unread}; awk() { command awk "$1" "$dir/readers"; }; ${command}`;
     expect(run(script, parts, { readers, 2: logger })).toEqual([want]);
   });
+});
+
+test('whoever waited long behind a reader that was killed waits for its logger to be put back all the same', () => {
+  const readers = '    0     49     0 2 65531    100  1\n';
+  const killed = 'turn_may_come; : >"$dir/readers"; if turn_may_come; then echo wait; else echo go; fi';
+  const script = `nf_log=$dir; looks=99; unread=0; awk() { command awk "$1" "$dir/readers"; }; ${killed}`;
+  const restored = 'echo nf_log_ipv4 >"$dir/2"; if turn_may_come; then echo wait; else echo go; fi';
+  expect(run(`${script}; ${restored}`, ['group_taken', 'turn_may_come'], { readers, 2: 'nfnetlink_log' })).toEqual([
+    'wait',
+    'go',
+  ]);
 });
 
 describe('a console that is slow holds up every packet whose line it prints', () => {
@@ -348,4 +359,22 @@ describe('what the limit left out', () => {
       ['@lost more packets may have come than the 500/sec that are traced: a rule traced 1500 of them'],
     ],
   ])('%s', (_, said, want) => expect(said()).toEqual(want));
+});
+
+describe('a reader of the packet log, when its run is ended', () => {
+  /** The reader makes itself the logger a moment after it was started, and then says that it listens. */
+  const script = (listens: string) => `
+nf_log=$dir; awk() { false; }; table=t; tag=t; pids=""; cleaned=""; step() { :; }; say() { :; }; raw_programs() { :; }
+( ${listens}; exec sleep 5 ) & echo $! >"$dir/reader"; pids=$!
+until [ -e "$dir/begun" ]; do sleep 0.01; done
+keep=$dir; rm() { [ "$1" = -rf ] || command rm "$@"; }
+cleanup; sleep 0.5; command cat "$keep/2"; echo`;
+  const parts = ['cleanup', 'end_starting_reader', 'restore_nf_log', 'group_taken', 'reader_lives', 'verify'];
+  const files = { 'nf_log.2': 'nf_log_ipv4', 'nf_log.10': 'nf_log_ipv6', 2: 'nf_log_ipv4', 10: 'nf_log_ipv6' };
+  test.each([
+    ['starts only then', 'trap "" TERM; : >"$dir/begun"; sleep 0.3; echo nfnetlink_log >"$dir/2"'],
+    ['listens', 'echo nfnetlink_log >"$dir/2"; echo listening >"$dir/nflog.err"; : >"$dir/begun"'],
+  ])('that %s is not the logger afterwards', (_, listens) => {
+    expect(run(script(listens), parts, files)).toEqual(['nf_log_ipv4']);
+  });
 });
