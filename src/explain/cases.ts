@@ -106,10 +106,12 @@ function connectionsOf(
         (connection.original.dst === target.address &&
           (target.port === undefined || connection.original.dport === target.port))),
   );
-  const known = fits.filter(connection => connection.original.sport === probe.sourcePort);
-  if (probe.sourcePort !== undefined && known.length > 0) return known;
+  const { sourcePort } = probe;
+  const known = sourcePort === undefined ? [] : fits.filter(({ original }) => original.sport === sourcePort);
+  if (known.length > 0) return known;
   // What goes on from before is an earlier run's, or of whoever else is in the pod; unless the opening's lines are lost.
-  const own = fits.some(opened) ? fits.filter(opened) : fits;
+  const begun = fits.filter(opened);
+  const own = begun.length > 0 ? begun : fits;
   return repeated || target === undefined ? own.slice(0, 1) : own;
 }
 

@@ -2,15 +2,11 @@
  * Frames in chains of family bridge, arp and netdev, which stand beside the hooks of IP: what they hold, and whether it is a packet
  * that is known. That a frame passed is nothing; where it ended, its packet did.
  */
-import type { Hook, PacketHeader, TraceEvent } from '../model.ts';
+import type { Hook, PacketHeader, TraceEvent, TracePoint, Via } from '../model.ts';
 import type { RuleBook } from '../rules/book.ts';
 import { builtinHook, place } from '../rules/hooks.ts';
-import { samePacket, sameTuple, tupleMayBecome } from './identity.ts';
-import type { Pass } from './pass.ts';
-import type { Place } from './places.ts';
-
-/** Between a frame's packet line and its end stand few lines. */
-const MOST = 512;
+import { type IsTied, mayBecome, sameTuple } from './identity.ts';
+import { OPEN_PASSES, type Pass } from './pass.ts';
 
 /** Frames on their way through a chain, by trace id. */
 export function createFrames() {
@@ -20,7 +16,7 @@ export function createFrames() {
     /** Its packet line, which has no header where it holds no packet of IP; or that it was let through. */
     see(event: TraceEvent): void {
       if (event.point.kind === 'packet') {
-        if (frames.size >= MOST) frames.clear();
+        if (frames.size >= OPEN_PASSES) frames.clear();
         frames.set(event.traceId ?? '', { ...event });
       } else if (event.point.kind === 'policy' || event.point.verdict === 'accept') forget(event);
     },
@@ -35,22 +31,15 @@ export function createFrames() {
   };
 }
 
-/** Is it that very packet, as it was last seen, that ends here? It may have been translated since, and routed, but not gone back. */
-export function mayEnd(
-  pass: Pass,
-  end: TraceEvent,
-  frame: TraceEvent | undefined,
-  book: RuleBook,
-  isTied: (from: PacketHeader, to: PacketHeader) => boolean,
-): boolean {
-  if (pass.closed || pass.point.verdict === 'drop' || (frame && !frame.header)) return false;
-  const { hook } = placeBeside({ ...end, via: frame?.via ?? end.via }, pass.place.hook, book);
-  if (place(hook, 0) < place(pass.place.hook, 0)) return false;
+/**
+ * Is it that very packet, as it was last seen, that ends here? It may have been translated since, and routed, but not gone back.
+ * Without a header the trace id has to tell.
+ */
+export function mayEnd(pass: Pass, hook: Hook | undefined, header: PacketHeader | undefined, isTied: IsTied): boolean {
   const last = pass.headers.at(-1);
-  const header = frame?.header;
-  if (!last || !header) return last !== undefined;
-  const goesOn = (header.ttl ?? 0) <= (last.ttl ?? 255) && samePacket(last, header);
-  return goesOn && (tupleMayBecome(last, header) || isTied(last, header));
+  if (pass.closed || pass.point.verdict === 'drop' || !last) return false;
+  if (hook !== undefined && place(hook, 0) < place(pass.place.hook, 0)) return false;
+  return !header || ((header.ttl ?? 0) <= (last.ttl ?? 255) && mayBecome(last, header, isTied));
 }
 
 /** The addresses it ended with: those of the frame, unless that tells less than was known. */
@@ -64,18 +53,12 @@ export function headerBeside(
 }
 
 /**
- * Where that is among the hooks of IP: the bridge calls some of them by itself, its input comes before them and its output behind,
- * as do an interface's ingress and egress. The rules tell, or the chain's name, or the interfaces; else it is where it was last seen.
+ * Where a chain stands among the hooks of IP: the bridge calls some of them by itself, its input comes before them and its output
+ * behind, as do an interface's ingress and egress. The rules tell, or the chain's name, or the interfaces; undefined where none does.
  */
-export function placeBeside(
-  { point, via }: TraceEvent,
-  seen: Hook | undefined,
-  book: RuleBook,
-): Omit<Place, 'priority'> {
-  const { family, table, chain } = point;
+export function hookBeside({ family, table, chain }: TracePoint, via: Via, book: RuleBook): Hook | undefined {
   const known = book.chain('nft', family, table, chain).find(ref => ref.chain.hook)?.chain.hook ?? builtinHook(chain);
-  const hook = BESIDE[known ?? ''] ?? byInterfaces(via) ?? seen ?? 'postrouting';
-  return { hook, table, family, base: chain };
+  return BESIDE[known ?? ''] ?? byInterfaces(via);
 }
 
 const BESIDE: Partial<Record<string, Hook>> = {
@@ -88,7 +71,7 @@ const BESIDE: Partial<Record<string, Hook>> = {
   egress: 'postrouting',
 };
 
-function byInterfaces(via: TraceEvent['via']): Hook | undefined {
+function byInterfaces(via: Via): Hook | undefined {
   if (via.out !== undefined) return via.in === undefined ? 'postrouting' : 'forward';
   return via.in === undefined ? undefined : 'prerouting';
 }

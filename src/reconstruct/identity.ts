@@ -78,6 +78,14 @@ export function tupleMayBecome(from: PacketHeader, to: PacketHeader): boolean {
   return sourceKept || destinationKept || (from.id !== undefined && from.id !== 0) || from.tcp?.seq !== undefined;
 }
 
+/** A tie of the two addresses by what else is known: of packets of the same connection, say. */
+export type IsTied = (from: PacketHeader, to: PacketHeader) => boolean;
+
+/** Is it that packet, further on its way? */
+export function mayBecome(from: PacketHeader, to: PacketHeader, isTied: IsTied = () => false): boolean {
+  return samePacket(from, to) && (tupleMayBecome(from, to) || isTied(from, to));
+}
+
 export function sameTuple(a: Tuple, b: Tuple): boolean {
   return a.src === b.src && a.dst === b.dst && a.sport === b.sport && a.dport === b.dport;
 }

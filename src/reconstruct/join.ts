@@ -3,7 +3,7 @@
  * legacy and the nft tables of a mixed node. What is one packet becomes one, here.
  */
 import type { TraceEvent } from '../model.ts';
-import { isBesideIp } from '../rules/hooks.ts';
+import { isBesideIp, place } from '../rules/hooks.ts';
 import { packetKey, samePacket, sameTuple } from './identity.ts';
 import { eventsOf, type Pass, type Segment, segmentsOf, setSegments } from './pass.ts';
 
@@ -147,10 +147,7 @@ function learn(event: TraceEvent, other: TraceEvent): TraceEvent {
 }
 
 function insertSegment(segments: Segment[], segment: Segment): void {
-  const rank = (s: Segment) =>
-    isBesideIp(s.family)
-      ? Number.POSITIVE_INFINITY
-      : ['prerouting', 'input', 'forward', 'output', 'postrouting'].indexOf(s.hook) * 10_000 + (s.priority ?? 0);
+  const rank = (s: Segment) => (isBesideIp(s.family) ? Number.POSITIVE_INFINITY : place(s.hook, s.priority ?? 0));
   const before = segments.findIndex(s => rank(s) > rank(segment));
   segments.splice(before < 0 ? segments.length : before, 0, segment);
 }

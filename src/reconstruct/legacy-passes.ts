@@ -3,7 +3,7 @@
  * and its place by the order of hooks and tables; lines of several CPUs and several packets may be mixed in any way.
  */
 import type { PacketHeader, TraceEvent } from '../model.ts';
-import { packetKey, samePacket, tupleMayBecome } from './identity.ts';
+import { mayBecome, packetKey } from './identity.ts';
 import { closePass, eventsOf, keepEvent, newPass, OPEN_PASSES, type Pass, type PassSink } from './pass.ts';
 import { cutAtPlaces, NOWHERE, type Place, placeFor, rankOf, relate, samePoint } from './places.ts';
 import type { Shapes } from './shape.ts';
@@ -82,7 +82,7 @@ function extendNewest(list: Pass[], event: TraceEvent, header: PacketHeader, sha
 /** Adds the event to the pass if it is its next line or one it has already; false if it belongs to another packet. */
 function extend(pass: Pass, event: TraceEvent, header: PacketHeader, shapes: Shapes): boolean {
   const last = pass.headers[pass.headers.length - 1] as PacketHeader;
-  if (last !== header && !(samePacket(last, header) && tupleMayBecome(last, header))) return false;
+  if (last !== header && !mayBecome(last, header)) return false;
   const relation = relate(pass.place, pass, pass.newest, pass.baseNumber, event);
   const known = relation === 'before' || relation === 'again';
   if ((known || isOlder(event, pass)) && alreadySeen(pass, event)) {

@@ -8,8 +8,8 @@ import type { RuleBook } from '../rules/book.ts';
 import { type Caller, callersByName, callersByRules } from '../rules/callers.ts';
 import { isIptablesTable, place } from '../rules/hooks.ts';
 import { locate, locateKnown } from '../rules/locate.ts';
-import { createFrames, headerBeside, mayEnd, placeBeside } from './frames.ts';
-import { packetKey, samePacket, sameTuple, tupleMayBecome } from './identity.ts';
+import { createFrames, headerBeside, hookBeside, mayEnd } from './frames.ts';
+import { type IsTied, mayBecome, packetKey, sameTuple } from './identity.ts';
 import type { PassBuilder } from './legacy-passes.ts';
 import { closePass, keepEvent, newPass, OPEN_PASSES, type Pass, type PassSink } from './pass.ts';
 import type { Place } from './places.ts';
@@ -92,14 +92,19 @@ export function createNftPasses(
       return true;
     }
     const frame = frames.take(event);
-    // Whose frame it is, that packet's line tells; where the line is lost, the trace id has to.
-    const fits = (pass: Pass) => mayEnd(pass, event, frame, book, translations.has);
     const header = frame?.header;
+    // It holds no packet of IP.
+    if (frame && !header) return false;
+    const via = frame?.via ?? event.via;
+    const hook = hookBeside(event.point, via, book);
+    const fits = (pass: Pass) => mayEnd(pass, hook, header, translations.has);
     const pass = same && fits(same) ? same : header && passes.find(packetKey(header), fits);
     const last = headerBeside(header, pass?.headers.at(-1));
-    if ((frame && !header) || !last) return false;
-    const end: TraceEvent = { ...event, header: last, via: frame?.via ?? event.via };
-    const place = { ...placeBeside(end, pass?.place.hook, book), priority: undefined };
+    if (!last) return false;
+    const end: TraceEvent = { ...event, header: last, via };
+    const { family, table, chain } = event.point;
+    const at = hook ?? pass?.place.hook ?? 'postrouting';
+    const place: Place = { hook: at, table, family, base: chain, priority: undefined };
     const home = pass ?? passes.open(end, place, packetKey(last));
     const changed = home.headers.at(-1) !== last;
     if (changed) home.headers.push(last);
@@ -197,16 +202,10 @@ function callersOf({ point }: TraceEvent, book: RuleBook): Caller[] {
  * Where both ends were rewritten and no IP id ties the two (a RST has IP id 0, IPv6 has none), the trace id is a tie, and so is
  * a packet of the same connection that was rewritten alike.
  */
-function mayFollow(
-  pass: Pass,
-  place: Place,
-  header: PacketHeader,
-  isTied: (from: PacketHeader, to: PacketHeader) => boolean,
-): boolean {
-  const last = pass.headers[pass.headers.length - 1];
-  if (pass.point.verdict === 'drop' || last === undefined) return false;
-  if (!samePacket(last, header) || !isLater(pass.place, place)) return false;
-  return tupleMayBecome(last, header) || isTied(last, header);
+function mayFollow(pass: Pass, place: Place, header: PacketHeader, isTied: IsTied): boolean {
+  const last = pass.headers.at(-1);
+  if (pass.point.verdict === 'drop' || !last) return false;
+  return isLater(pass.place, place) && mayBecome(last, header, isTied);
 }
 
 /** Which addresses became which, as packets seen throughout have shown. NAT does the same to all packets of a connection. */
