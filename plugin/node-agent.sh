@@ -123,25 +123,27 @@ end_starting_reader() {
 
 reader_lives() { kill -0 "$(cat "$dir/reader" 2>/dev/null || echo none)" 2>/dev/null; }
 
-# An iptables-nft that finds no raw table makes one. Ours has a mark, so that the last of several runs knows that it is to go;
-# an empty one of somebody else stays.
-MADE='comment "made by kubectl-trace_svc"'
+# An iptables-nft that finds no raw table makes one. Ours has a chain that says so, and another with a rule for each run that uses the
+# table, which leads there. No packet comes to them, but the kernel takes no chain away that a rule leads to: the last of several runs
+# takes the table out, and none does it while another has a rule in. A table of somebody else stays.
 MADE_CHAIN=trace-svc-made
+RUNS_CHAIN=trace-svc-runs
 
-is_marked() { # listing of a raw table
-  grep -q -e "$MADE" -e "^	chain $MADE_CHAIN {" "$1"
+is_made() { # listing of a raw table
+  grep -q "^	chain $MADE_CHAIN {" "$1"
 }
 
 is_bare() { # listing of a raw table
-  ! grep -qv -e '^table ' -e '^	comment ' -e '^	chain \(PREROUTING\|OUTPUT\|'$MADE_CHAIN'\) {$' -e '^		type filter hook ' -e '^	*}$' -e '^$' "$1"
+  ! grep -qv -e '^table ' -e '^	chain \(PREROUTING\|OUTPUT\|'$MADE_CHAIN'\|'$RUNS_CHAIN'\) {$' -e '^		type filter hook ' -e '^	*}$' -e '^$' "$1"
 }
 
 remove_made_tables() {
   have nft || return 0
   for family in ip ip6; do
     nft list table $family raw >"$dir/raw.$family" 2>/dev/null || continue
-    is_marked "$dir/raw.$family" || grep -qx $family "$dir/made" 2>/dev/null || continue
-    is_bare "$dir/raw.$family" && nft delete table $family raw 2>/dev/null
+    is_made "$dir/raw.$family" && is_bare "$dir/raw.$family" || continue
+    # Both or neither, and neither where another run has come meanwhile.
+    nft "delete chain $family raw $MADE_CHAIN; delete table $family raw" 2>/dev/null
   done
 }
 
@@ -480,7 +482,7 @@ start_raw() {
   stop=$(date -u -d "@$((now + TS_DEADLINE))" +%Y-%m-%dT%H:%M:%S) || { say "fail date cannot say when the deadline is"; return 1; }
   printf '%s\n' "$TS_RAW" | sed "s/@STOP@/$stop/" >"$dir/raw"
   for family in $(raw_families); do
-    [ "$flavour" = legacy ] || mark_made "ip${family#4}"
+    [ "$flavour" = legacy ] || use_table "$family"
   done
   if [ "$flavour" = legacy ] && ! has_legacy_raw; then
     say "say This node had no legacy raw table. Now it has an empty one, which the kernel keeps until the node starts again or iptable_raw is unloaded."
@@ -491,25 +493,21 @@ start_raw() {
     # shellcheck disable=SC2086 # the words of a rule, made by us
     "$command" -w 5 -t raw -I "$chain" $spec 2>"$dir/err" || { say "fail $(why_no_rule "$command")"; return 1; }
   done <"$dir/raw"
-  mark_again
 }
 
-mark_made() { # ip|ip6
-  if nft list table "$1" raw >"$dir/err" 2>&1; then
-    ! is_marked "$dir/err" || echo "$1" >>"$dir/made"
-    return
-  fi
-  echo "$1" >>"$dir/made"
-  # A kernel may know no comments.
-  nft "add table $1 raw { $MADE ; }" 2>/dev/null
-}
-
-# Another run that ended may have taken the table out before our first rule was in, and iptables then made one without the mark. A
-# chain can be added to it, a comment cannot.
-mark_again() {
-  for family in $(cat "$dir/made" 2>/dev/null); do
-    nft list table "$family" raw >"$dir/err" 2>/dev/null || continue
-    is_marked "$dir/err" || nft "add chain $family raw $MADE_CHAIN" 2>/dev/null
+# Fails quietly: where iptables cannot make this rule, it says so of the next one.
+use_table() { # 4|6
+  command=$(program nft "$1"); tries=0
+  while [ $tries -lt 20 ]; do
+    tries=$((tries + 1))
+    if nft list table "ip${1#4}" raw >"$dir/listing" 2>/dev/null; then
+      is_made "$dir/listing" || return 0
+    else
+      # Who makes it at the same time is found at the next look.
+      nft "create table ip${1#4} raw; add chain ip${1#4} raw $MADE_CHAIN; add chain ip${1#4} raw $RUNS_CHAIN" 2>/dev/null || continue
+    fi
+    # Another run that ends may have taken it out again.
+    "$command" -w 5 -t raw -A $RUNS_CHAIN -m time --datestop "$stop" -m comment --comment "$tag" -j $MADE_CHAIN 2>/dev/null && return 0
   done
 }
 

@@ -122,15 +122,13 @@ function withoutOurs(all: Record<string, string>): Record<string, string> {
   const rules = (text: string) =>
     text
       .replace(/^-A .*trace-svc:.*\n/gm, '')
-      .replace(/^\*raw\n:PREROUTING ACCEPT \n:OUTPUT ACCEPT \n(:trace-svc-made - \n)?COMMIT\n/gm, '');
+      .replace(/^\*raw\n:PREROUTING ACCEPT \n:OUTPUT ACCEPT \n(:trace-svc-\w+ - \n)*COMMIT\n/gm, '');
   return {
     legacy: rules(legacy),
     iptables: rules(iptables),
     nft: nft
       .replace(/^table ip6? trace_svc_\w+ \{[^\n]*\n[\s\S]*?^\}\n/gm, '')
-      .replace(/^table ip6? raw \{\n[\s\S]*?^\}\n/gm, table =>
-        /made by kubectl-trace_svc|trace-svc-made/.test(table) ? '' : table,
-      )
+      .replace(/^table ip6? raw \{\n[\s\S]*?^\}\n/gm, table => (table.includes('trace-svc-made') ? '' : table))
       .replace(/^.*trace-svc:.*\n/gm, ''),
     settings: settings.replace(/^.*\/nf_log\/(2|10):.*\n|^ *(2|10) (NONE|nf\w+) \(.*\n|^ *\d+ +\d+ +\d+ \d .*\n/gm, ''),
   };

@@ -186,7 +186,6 @@ describe('the raw rules of a run', () => {
 
 describe('a raw table', () => {
   const BARE = `table ip raw {
-\tcomment "made by kubectl-trace_svc"
 \tchain PREROUTING {
 \t\ttype filter hook prerouting priority raw; policy accept;
 \t}
@@ -199,16 +198,23 @@ describe('a raw table', () => {
   test.each([
     ['with its two chains alone is bare', BARE, 'bare'],
     [
-      'with our mark in it is',
-      BARE.replace(/\tcomment.*\n/, '').replace(/\}\n$/, '\n\tchain trace-svc-made {\n\t}\n}\n'),
+      'with our chains in it is',
+      BARE.replace(/\}\n$/, '\n\tchain trace-svc-made {\n\t}\n\n\tchain trace-svc-runs {\n\t}\n}\n'),
       'bare',
+    ],
+    [
+      'that a run uses is not',
+      BARE.replace(/\}\n$/, '\n\tchain trace-svc-runs {\n\t\tcounter jump trace-svc-made\n\t}\n}\n'),
+      'kept',
     ],
     ['with a rule is not', BARE.replace('accept;\n', 'accept;\n\t\tcounter\n'), 'kept'],
     ['with a chain of somebody is not', BARE.replace('chain OUTPUT', 'chain cali-raw'), 'kept'],
     ['with a set is not', BARE.replace('\tchain OUTPUT', '\tset s {\n\t\ttype ipv4_addr\n\t}\n\tchain OUTPUT'), 'kept'],
   ])('%s', (_, listing, want) => {
     expect(
-      run('if is_bare "$dir/listing"; then echo bare; else echo kept; fi', ['is_bare', 'MADE_CHAIN'], { listing }),
+      run('if is_bare "$dir/listing"; then echo bare; else echo kept; fi', ['is_bare', 'MADE_CHAIN', 'RUNS_CHAIN'], {
+        listing,
+      }),
     ).toEqual([want]);
   });
 });
