@@ -95,20 +95,27 @@ remove_raw() {
   done
 }
 
-# Before our reader lets the group go: the next run is to find the node's own setting. Where our reader was killed and another
-# run reads now, that one has noted our setting as the node's, and puts it back when it goes; then it is our turn.
+# Before our reader lets the group go: the next run is to find the node's own setting.
 restore_nf_log() {
   [ ! -e "$dir/restored" ] || return 0
+  # Ours were all killed, and another run reads that took our setting for the node's. A moment for it to end; it says what it loses.
   looks=0
-  while [ -s "$dir/nf_log.2" ] && group_taken && ! reader_lives && [ $looks -lt 100 ]; do sleep 0.05; looks=$((looks + 1)); done
+  while [ -s "$dir/nf_log.2" ] && group_taken && ! reader_lives && [ $looks -lt 20 ]; do sleep 0.05; looks=$((looks + 1)); done
+  # We never read, and somebody else does: it is theirs.
+  if [ ! -e "$dir/reading" ] && group_taken && ! reader_lives; then rm -f "$dir/nf_log.2" "$dir/nf_log.10"; fi
   # IPv4's is what the next run looks at: it is the last to be put back, as it was the first to be set.
   for number in 10 2; do
     # Noted as the node's own, ours is that of a run that was killed: who knows better may have put it back while we were reading.
-    if [ ! -s "$dir/nf_log.$number" ] || grep -qx nfnetlink_log "$dir/nf_log.$number"; then continue; fi
+    if ! knows_logger $number; then continue; fi
     cat "$dir/nf_log.$number" >"$nf_log/$number" 2>/dev/null
     [ "$(cat "$dir/nf_log.$number")" = "$(cat "$nf_log/$number")" ] || echo "net.netfilter.nf_log.$number" >>"$dir/unrestored"
   done
   : >"$dir/restored"
+}
+
+# What was there before any of us, as opposed to what a run set that was killed.
+knows_logger() { # 2|10
+  [ -s "$dir/nf_log.$1" ] && ! grep -qx nfnetlink_log "$dir/nf_log.$1"
 }
 
 # A reader that is only starting makes itself the logger later than we look: it has to be gone before the logger is put back. One
@@ -162,6 +169,7 @@ cleanup() {
   if [ -s "$dir/raw" ]; then remove_raw; remove_made_tables; fi
   # Whoever was told to start it may be dead, and it only begins now.
   if end_starting_reader; then rm -f "$dir/restored"; restore_nf_log; fi
+  unlock_log
   step looking back
   verify
   rm -rf "$dir"
@@ -374,38 +382,58 @@ start_log() {
 
 start_nflog() {
   have tcpdump || { say "fail log source nflog needs tcpdump in the agent's image"; return 1; }
+  open_lock
+  looks=0
   until take_turn; do :; done
   [ -s "$dir/reader" ] || return 1
+  : >"$dir/reading"
   for number in 2 10; do [ ! -s "$dir/nf_log.$number" ] || echo nfnetlink_log >"$nf_log/$number"; done 2>/dev/null
+  loggers >"$dir/reading"
 }
 
 # The kernel hands the lines of all legacy tables to group 0, and that to one reader alone: runs on one node take turns. To be
 # refused by libpcap would be no way to find out: it disturbs the one that reads.
 group_taken() { awk '$1 == 0 {found = 1} END {exit !found}' /proc/net/netfilter/nfnetlink_log 2>/dev/null; }
 
-# Its setting without a reader is another run's that begins or ends just now, or the node's own if it stays so for a second. Whose
-# reader was killed is about to put back what was there: who goes on at once would take our setting for the node's.
+# Held from before a run looks what the logger is until it is so again, by all processes of the run: whoever waits for it begins with the
+# node's own. It is the lock of a file that all agents of a node see. An image may have no flock; the group alone has to do then.
+open_lock() { if have flock && [ -r "$nf_log/2" ]; then exec 8<"$nf_log/2"; log_lock=yes; fi; }
+lock_log() { [ -z "${log_lock:-}" ] || flock -n 8 2>/dev/null; }
+unlock_log() { [ -z "${log_lock:-}" ] || flock -u 8 2>/dev/null; }
+
+# Our setting without a reader is that of a run that was killed, or the node's own if it stays so for two seconds: who goes on at once
+# would take the one for the other.
 turn_may_come() {
-  if group_taken; then unread=0; return 0; fi
-  unread=$((${unread:-0} + 1))
-  [ $unread -le 20 ] && [ "$(cat "$nf_log/2" 2>/dev/null)" = nfnetlink_log ]
+  if ! lock_log || group_taken; then unread=0; return 0; fi
+  logger=$(cat "$nf_log/2" 2>/dev/null)
+  [ "$logger" = nfnetlink_log ] || return 1
+  unread=$((unread + 1))
+  # We tried at the same time as another run, which has put back the logger before our reader set it, and has ended.
+  if [ $unread -gt 2 ] && knows_logger 2; then cat "$dir/nf_log.2" >"$nf_log/2" 2>/dev/null; fi
+  [ $unread -le 40 ]
 }
 
 # Fails where another one was quicker, and it is to be tried again.
 take_turn() {
-  looks=0; unread=0
+  unread=0
   while turn_may_come; do
     [ $looks -lt 400 ] || { say "fail the node's packet log has another reader (a trace, or a logger such as ulogd, at netlink group 0); try again when it has ended, or another --node"; return 0; }
     sleep 0.05; looks=$((looks + 1))
   done
-  # libpcap makes itself the logger of IPv4, for good; what there was is written down first.
-  for number in 2 10; do [ ! -r "$nf_log/$number" ] || cat "$nf_log/$number" >"$dir/nf_log.$number"; done
+  note_loggers
   # As another user it could not be ended by us without the right to; a tcpdump built without -Z stays who it is.
   start_tcpdump -Z root || grep -q 'group index' "$dir/nflog.err" || start_tcpdump || :
   if reader_lives; then return 0; fi
-  rm -f "$dir/nf_log.2" "$dir/nf_log.10" "$dir/reader"
+  # What is noted stays: libpcap may have set the logger before it failed.
+  rm -f "$dir/reader"
   ! grep -q 'group index' "$dir/nflog.err" || return 1
   say "fail tcpdump: $(tr '\n' ' ' <"$dir/nflog.err")"
+}
+
+# libpcap makes itself the logger of IPv4, for good; what there was is written down first.
+note_loggers() {
+  knows_logger 2 || [ -z "$logger" ] || printf '%s\n' "$logger" >"$dir/nf_log.2"
+  knows_logger 10 || [ ! -r "$nf_log/10" ] || cat "$nf_log/10" >"$dir/nf_log.10"
 }
 
 start_tcpdump() {
@@ -663,6 +691,15 @@ limits() {
     END { if (most) printf "@lost more packets may have come than the %s that are traced: a rule traced %d of them\n", rate, most }'
 }
 
+loggers() { cat "$nf_log/2" "$nf_log/10" 2>/dev/null | tr '\n' ' '; }
+
+# Others may set the logger as well, and end our reader.
+still_read() {
+  reader_lives || [ "$(wc -c <"$dir/nflog.out")" -ge $((TS_BUDGET * 1024)) ] || say "lost tcpdump ended before the probes did"
+  now=$(loggers)
+  [ "$now" = "$(cat "$dir/reading")" ] || say "lost the node's packet log went to another logger meanwhile (net.netfilter.nf_log: $now)"
+}
+
 # Quiet means: no source has said anything for three looks in a row.
 drain() {
   same=0; looks=0; before=""
@@ -673,8 +710,10 @@ drain() {
     before=$now; looks=$((looks + 1))
   done
   if [ "$TS_LOG" = nflog ]; then
+    still_read
     restore_nf_log
     kill -INT "$log_pid" 2>/dev/null; wait "$log_pid" 2>/dev/null
+    unlock_log
     sed -n 's/^\([1-9][0-9]*\) packets dropped by kernel.*/@lost tcpdump: \1 packets dropped by the kernel/p' "$dir/nflog.err"
   fi
   [ ! -s "$dir/nflog.out" ] || ip -o link 2>/dev/null | sed -n 's/^\([0-9]*\): \([^:@]*\).*/@p # ifindex \1 \2/p'
@@ -727,14 +766,24 @@ trace() {
   exit 0
 }
 
+# By a trace that was killed with all it had started: the next run may be waiting for the logger.
+is_abandoned() {
+  [ -s "$dir/nf_log.2" ] && [ ! -e "$dir/restored" ] || return 1
+  for pid in $(cat "$dir/main" "$dir/pids" 2>/dev/null); do ! kill -0 "$pid" 2>/dev/null || return 1; done
+}
+
 # The container's first process. Restarted after it was killed, it finds what its trace left and removes that first.
 guard_container() {
   trap 'kill $nap 2>/dev/null; clean_up_after; exit 0' TERM INT
   # Process numbers of a container that was killed mean nothing here.
-  [ ! -e "$dir/pids" ] || { : >"$dir/pids"; rm -f "$dir/reader"; }
+  [ ! -e "$dir/pids" ] || { : >"$dir/pids"; rm -f "$dir/reader" "$dir/main"; }
   clean_up_after
   say ready
-  sleep "$TS_DEADLINE" & nap=$!; wait $nap
+  sleep "$TS_DEADLINE" & nap=$!
+  while kill -0 $nap 2>/dev/null; do
+    sleep 0.25 & wait $!
+    if is_abandoned; then restore_nf_log; fi
+  done
   clean_up_after
   exit 0
 }

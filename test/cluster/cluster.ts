@@ -155,11 +155,13 @@ export async function waitReady(): Promise<void> {
   await kubectl('-n', NAMESPACE, 'rollout', 'status', 'deployment', '--timeout=60s');
   await kubectl('-n', NAMESPACE, 'wait', '--for=condition=Ready', 'pod', '--all', '--timeout=60s');
   // A pod's condition comes first, and after a kubelet was away all of them go and come back.
-  await poll('every endpoint to be ready', async () => {
+  const allReady = async () => {
     const slices = await list<EndpointSlice>('endpointslices');
     const ready = slices.every(slice => (slice.endpoints ?? []).every(({ conditions }) => conditions.ready !== false));
     return ready ? true : undefined;
-  });
+  };
+  // While the API server is away, whoever writes them waits twice as long after each try (endpointslice_controller.go maxSyncBackOff).
+  await poll('every endpoint to be ready', allReady, 240);
   if (!NODES_CAN_BE_SEEN) return;
   const names = await nodes();
   for (const node of NODES)

@@ -89,7 +89,7 @@ describe.runIf(OURS)('however a run is ended', () => {
       expect(complaints(mode)).toEqual([]);
     });
 
-    it('cleanup removes what is left, and the nodes are as before', { timeout: 300_000 }, async () => {
+    it('cleanup removes what is left, and the nodes are as before', { timeout: 600_000 }, async () => {
       await untilWell();
       const names = lost.filter(outcome => outcome.objectsBy === undefined).map(outcome => outcome.run ?? '');
       await poll('processes of ended runs to be gone', async () =>

@@ -244,13 +244,13 @@ choose_flavour`;
   });
 });
 
+const RESTORE = ['restore_nf_log', 'knows_logger', 'group_taken', 'reader_lives'];
+
 test('the logger of IPv4, which the next run looks at, is put back last', () => {
   const files = { 'nf_log.2': 'NONE', 'nf_log.10': 'nf_log_ipv6', 2: 'x', 10: 'x', readers: '' };
   const watch = 'cat() { [ "$1" != "$dir/nf_log.2" ] || command cat "$dir/10" >"$dir/when"; command cat "$@"; }';
   const script = `nf_log=$dir; awk() { false; }; ${watch}; restore_nf_log; command cat "$dir/when" "$dir/2" "$dir/10"`;
-  expect(run(`${script}; echo`, ['restore_nf_log', 'group_taken', 'reader_lives'], files)).toEqual([
-    'nf_log_ipv6NONEnf_log_ipv6',
-  ]);
+  expect(run(`${script}; echo`, RESTORE, files)).toEqual(['nf_log_ipv6NONEnf_log_ipv6']);
 });
 
 test.each([
@@ -259,35 +259,93 @@ test.each([
 ])('a logger that was noted as ours of a run that was killed is left alone: %s', (_, now, want) => {
   const files = { 'nf_log.2': 'nfnetlink_log', 'nf_log.10': 'nfnetlink_log', 2: now, 10: now };
   const script = 'nf_log=$dir; awk() { false; }; restore_nf_log; cat "$dir/2"; ! [ -e "$dir/unrestored" ]; echo " $?"';
-  expect(run(script, ['restore_nf_log', 'group_taken', 'reader_lives'], files)).toEqual([`${want} 0`]);
+  expect(run(script, RESTORE, files)).toEqual([`${want} 0`]);
 });
 
 /** /proc/net/netfilter/nfnetlink_log: group, port id, queued, mode, range, timeout, uses. */
+const TAKEN = '    0     49     0 2 65531    100  1\n';
+
+test.each([
+  [
+    "one that read puts the logger back: ours were killed, and the other took our setting for the node's",
+    ': >"$dir/reading"',
+    'nf_log_ipv4',
+  ],
+  ['one that never read leaves that to the other', ':', 'nfnetlink_log'],
+])('of two runs, where the other one reads, %s', (_, prepare, want) => {
+  const files = { 'nf_log.2': 'nf_log_ipv4', 2: 'nfnetlink_log', readers: TAKEN };
+  const script = `nf_log=$dir; awk() { command awk "$1" "$dir/readers"; }; sleep() { :; }; ${prepare}; restore_nf_log; cat "$dir/2"; echo`;
+  expect(run(script, RESTORE, files)[0]).toBe(want);
+});
+
 describe('the turn at the packet log', () => {
-  const TAKEN = '    0     49     0 2 65531    100  1\n';
-  const command = 'if turn_may_come; then echo wait; else echo go; fi';
-  const parts = ['group_taken', 'turn_may_come'];
+  const parts = ['lock_log', 'knows_logger', 'group_taken', 'turn_may_come'];
+  const may = (unread: number, files: Record<string, string>, lock = '') =>
+    run(
+      `nf_log=$dir; ${lock} unread=${unread}; awk() { command awk "$1" "$dir/readers"; }; if turn_may_come; then echo wait; else echo go; fi`,
+      parts,
+      files,
+    );
   test.each([
     ['a reader of group 0', TAKEN, 'nfnetlink_log', 0, 'wait'],
     ['a reader of another group', TAKEN.replace('0', '5'), 'nf_log_ipv4', 0, 'go'],
     ['nobody', '', 'NONE', 0, 'go'],
     ['nobody yet, but the logger is set', '', 'nfnetlink_log', 0, 'wait'],
-    ['nobody, and the logger stays set: that is how the node is', '', 'nfnetlink_log', 20, 'go'],
+    ['nobody, and the logger stays set: that is how the node is', '', 'nfnetlink_log', 40, 'go'],
   ])('%s', (_, readers, logger, unread, want) => {
-    const script = `nf_log=$dir; unread=${unread}; awk() { command awk "$1" "$dir/readers"; }; ${command}`;
-    expect(run(script, parts, { readers, 2: logger })).toEqual([want]);
+    expect(may(unread, { readers, 2: logger })).toEqual([want]);
+  });
+  test('nobody, but another run has the lock', () => {
+    expect(may(0, { readers: '', 2: 'NONE' }, 'log_lock=yes; flock() { false; };')).toEqual(['wait']);
+  });
+  test('nobody, and we have the lock', () => {
+    expect(may(0, { readers: '', 2: 'NONE' }, 'log_lock=yes; flock() { :; };')).toEqual(['go']);
+  });
+  test('nobody, and our reader, which was refused, has set the logger after the other run had put it back', () => {
+    const files = { readers: '', 2: 'nfnetlink_log', 'nf_log.2': 'nf_log_ipv4' };
+    expect(may(2, files)).toEqual(['wait']);
+    expect(readFileSync(join(dir, '2'), 'utf8')).toBe('nf_log_ipv4');
+    expect(may(0, { readers: '' })).toEqual(['go']);
+  });
+});
+
+test.each([
+  ['is noted', {}, ['nf_log_ipv4', 'nf_log_ipv6']],
+  ['is not noted again by who knows it from before', { 'nf_log.2': 'NONE', 'nf_log.10': 'NONE' }, ['NONE', 'NONE']],
+  [
+    'takes the place of what a killed run had set',
+    { 'nf_log.2': 'nfnetlink_log', 'nf_log.10': 'nfnetlink_log' },
+    ['nf_log_ipv4', 'nf_log_ipv6'],
+  ],
+])("the node's own logger %s", (_, noted, want) => {
+  const files = { ...noted, 2: 'nf_log_ipv4\n', 10: 'nf_log_ipv6\n' };
+  const script = 'nf_log=$dir; logger=$(cat "$dir/2"); note_loggers; paste -sd "\\n" "$dir/nf_log.2" "$dir/nf_log.10"';
+  expect(run(script, ['note_loggers', 'knows_logger'], files)).toEqual(want);
+});
+
+describe('the first process of the container takes a trace for killed', () => {
+  test.each([
+    ['when nothing of it is alive', 'echo 999999 >"$dir/main"; echo 999998 >"$dir/pids"', 'yes'],
+    ['not while its script is', 'echo $$ >"$dir/main"; echo 999998 >"$dir/pids"', 'no'],
+    ['not while its reader is', 'echo 999999 >"$dir/main"; echo $$ >"$dir/pids"', 'no'],
+    ['not when it has put back the logger', 'echo 999999 >"$dir/main"; : >"$dir/restored"', 'no'],
+  ])('%s', (_, prepare, want) => {
+    const script = `${prepare}; if is_abandoned; then echo yes; else echo no; fi`;
+    expect(run(script, ['is_abandoned'], { 'nf_log.2': 'nf_log_ipv4' })).toEqual([want]);
   });
 });
 
 test('whoever waited long behind a reader that was killed waits for its logger to be put back all the same', () => {
-  const readers = '    0     49     0 2 65531    100  1\n';
+  const readers = TAKEN;
   const killed = 'turn_may_come; : >"$dir/readers"; if turn_may_come; then echo wait; else echo go; fi';
   const script = `nf_log=$dir; looks=99; unread=0; awk() { command awk "$1" "$dir/readers"; }; ${killed}`;
   const restored = 'echo nf_log_ipv4 >"$dir/2"; if turn_may_come; then echo wait; else echo go; fi';
-  expect(run(`${script}; ${restored}`, ['group_taken', 'turn_may_come'], { readers, 2: 'nfnetlink_log' })).toEqual([
-    'wait',
-    'go',
-  ]);
+  expect(
+    run(`${script}; ${restored}`, ['lock_log', 'knows_logger', 'group_taken', 'turn_may_come'], {
+      readers,
+      2: 'nfnetlink_log',
+    }),
+  ).toEqual(['wait', 'go']);
 });
 
 describe('a console that is slow holds up every packet whose line it prints', () => {
@@ -375,7 +433,7 @@ nf_log=$dir; awk() { false; }; table=t; tag=t; pids=""; cleaned=""; step() { :; 
 until [ -e "$dir/begun" ]; do sleep 0.01; done
 keep=$dir; rm() { [ "$1" = -rf ] || command rm "$@"; }
 cleanup; sleep 0.5; command cat "$keep/2"; echo`;
-  const parts = ['cleanup', 'end_starting_reader', 'restore_nf_log', 'group_taken', 'reader_lives', 'verify'];
+  const parts = ['cleanup', 'end_starting_reader', ...RESTORE, 'unlock_log', 'verify'];
   const files = { 'nf_log.2': 'nf_log_ipv4', 'nf_log.10': 'nf_log_ipv6', 2: 'nf_log_ipv4', 10: 'nf_log_ipv6' };
   test.each([
     ['starts only then', 'trap "" TERM; : >"$dir/begun"; sleep 0.3; echo nfnetlink_log >"$dir/2"'],
