@@ -401,7 +401,7 @@ open_lock() { if have flock && [ -r "$nf_log/2" ]; then exec 8<"$nf_log/2"; log_
 lock_log() { [ -z "${log_lock:-}" ] || flock -n 8 2>/dev/null; }
 unlock_log() { [ -z "${log_lock:-}" ] || flock -u 8 2>/dev/null; }
 
-# Our setting without a reader is that of a run that was killed, or the node's own if it stays so for two seconds: who goes on at once
+# Our setting without a reader is that of a run that was killed, or the node's own if it stays so for three seconds: who goes on at once
 # would take the one for the other.
 turn_may_come() {
   if ! lock_log || group_taken; then unread=0; return 0; fi
@@ -410,7 +410,7 @@ turn_may_come() {
   unread=$((unread + 1))
   # We tried at the same time as another run, which has put back the logger before our reader set it, and has ended.
   if [ $unread -gt 2 ] && knows_logger 2; then cat "$dir/nf_log.2" >"$nf_log/2" 2>/dev/null; fi
-  [ $unread -le 40 ]
+  [ $unread -le 60 ]
 }
 
 # Fails where another one was quicker, and it is to be tried again.
@@ -781,7 +781,8 @@ guard_container() {
   say ready
   sleep "$TS_DEADLINE" & nap=$!
   while kill -0 $nap 2>/dev/null; do
-    sleep 0.25 & wait $!
+    # An image's sleep may know whole seconds alone.
+    sleep 0.25 & wait $! || sleep 1
     if is_abandoned; then restore_nf_log; fi
   done
   clean_up_after

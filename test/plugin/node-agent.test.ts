@@ -291,7 +291,7 @@ describe('the turn at the packet log', () => {
     ['a reader of another group', TAKEN.replace('0', '5'), 'nf_log_ipv4', 0, 'go'],
     ['nobody', '', 'NONE', 0, 'go'],
     ['nobody yet, but the logger is set', '', 'nfnetlink_log', 0, 'wait'],
-    ['nobody, and the logger stays set: that is how the node is', '', 'nfnetlink_log', 40, 'go'],
+    ['nobody, and the logger stays set: that is how the node is', '', 'nfnetlink_log', 60, 'go'],
   ])('%s', (_, readers, logger, unread, want) => {
     expect(may(unread, { readers, 2: logger })).toEqual([want]);
   });
