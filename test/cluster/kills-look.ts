@@ -44,6 +44,33 @@ export async function look(withObjects = true): Promise<Sight> {
   return { objects: made, rules: put };
 }
 
+/** Moments of performance.now() between which rules of a run were seen. */
+export interface Stay {
+  first: number;
+  last: number;
+}
+
+/** Looks at the nodes again and again until it is stopped. */
+export function watchRules(): { stays: Map<string, Stay>; stop(): Promise<void> } {
+  const stays = new Map<string, Stay>();
+  let stopped = false;
+  const watch = async () => {
+    while (!stopped) {
+      const now = performance.now();
+      for (const run of (await rules()).keys()) stays.set(run, { first: stays.get(run)?.first ?? now, last: now });
+      await new Promise(resolve => setTimeout(resolve, 250));
+    }
+  };
+  const watching = watch();
+  return {
+    stays,
+    async stop() {
+      stopped = true;
+      await watching;
+    },
+  };
+}
+
 /** Many ask at the same time; one look that begins after they asked serves them all. */
 export function shared<T>(ask: () => Promise<T>): () => Promise<T> {
   let running: Promise<unknown> = Promise.resolve();

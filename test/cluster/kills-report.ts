@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
+import type { Stay } from './kills-look.ts';
 import type { Order } from './kills-plan.ts';
 
 export interface Outcome {
@@ -12,8 +13,10 @@ export interface Outcome {
   hit: number;
   code: number | null;
   stderr: string;
-  /** From the blow until no rule of the run was there. */
-  cleanMs: number;
+  /** When it was hit, by performance.now(). */
+  at: number;
+  /** When rules of the run were seen. */
+  stay?: Stay;
   /** Who removed the pods. */
   objectsBy?: 'the run itself' | 'cleanup at once' | 'cleanup after the deadline';
   complaint?: string;
@@ -30,10 +33,14 @@ export function writeSafety(outcomes: Outcome[], seed: number): void {
   );
 }
 
+/** From the blow until a rule of the run was last seen. */
+const untilClean = ({ at, stay }: Outcome) => Math.max(0, (stay?.last ?? at) - at);
+export const stayed = ({ stay }: Outcome) => (stay ? stay.last - stay.first : 0);
+
 const seconds = (ms: number) => (ms / 1000).toFixed(1);
 
 function spread(all: Outcome[]): string {
-  const sorted = all.map(one => one.cleanMs).sort((a, b) => a - b);
+  const sorted = all.map(untilClean).sort((a, b) => a - b);
   if (sorted.length === 0) return '- | - | -';
   return [sorted[0], sorted[Math.floor(sorted.length / 2)], sorted.at(-1)].map(ms => seconds(ms as number)).join(' | ');
 }
@@ -47,9 +54,10 @@ export function figures(outcomes: Outcome[], seed: number): string {
   const left = hits.filter(one => one.complaint !== undefined).length;
   return `
 ${hits.length} runs were ended on ${new Date().toISOString().slice(0, 10)}; ${left} left something behind.
+No rule was there for longer than ${seconds(Math.max(...outcomes.map(stayed)))} seconds.
 ${versions()} Seed ${seed}.
 
-| way | kills | nothing left when the command returned | pods removed by \`cleanup\` at once | by \`cleanup\` after the deadline | left behind | seconds until no rule: least | median | most |
+| way | kills | nothing left when the command returned | pods removed by \`cleanup\` at once | by \`cleanup\` after the deadline | left behind | seconds a rule was seen afterwards: least | median | most |
 |---|---|---|---|---|---|---|---|---|
 ${ways
   .map(way =>

@@ -18,10 +18,10 @@ import {
   setMode,
   waitReady,
 } from './cluster.ts';
-import { look, processesOf, rules, shared } from './kills-look.ts';
+import { look, processesOf, rules, shared, watchRules } from './kills-look.ts';
 import { untilWell } from './kills-machine.ts';
 import { type Order, planKills } from './kills-plan.ts';
-import { type Outcome, writeSafety } from './kills-report.ts';
+import { type Outcome, stayed, writeSafety } from './kills-report.ts';
 import { DEADLINE, type Started, startRun } from './kills-run.ts';
 import { QUAKES, STRIKES } from './kills-ways.ts';
 
@@ -62,6 +62,7 @@ describe.runIf(OURS)('however a run is ended', () => {
   describe.each(MODES)('in mode %s', mode => {
     let before: unknown;
     const lost: Outcome[] = [];
+    let watch: ReturnType<typeof watchRules>;
     beforeAll(async () => {
       await setMode(mode);
       await waitReady();
@@ -69,7 +70,9 @@ describe.runIf(OURS)('however a run is ended', () => {
       for (const node of ['n1', 'n2'] as const)
         await (await startRun({ point: '', method: 'raw', log: 'nflog', node, delayMs: 0 })).ended;
       before = await fingerprints();
+      watch = watchRules();
     });
+    afterAll(() => watch.stop());
 
     it('one alone: nothing is left', { timeout: 3_600_000 }, async () => {
       const alone = orders.filter(order => order.mode === mode && !order.quake);
@@ -87,6 +90,14 @@ describe.runIf(OURS)('however a run is ended', () => {
         for (let i = 0; i < own.length; i += IN_ONE_QUAKE) await quaked(own.slice(i, i + IN_ONE_QUAKE), lost);
       }
       expect(complaints(mode)).toEqual([]);
+    });
+
+    it('no rule is there for longer than the deadline, whatever had happened', () => {
+      const own = outcomes.filter(one => one.order.mode === mode);
+      for (const one of own) one.stay = watch.stays.get(one.run ?? '');
+      expect(own.filter(one => one.stay !== undefined).length).toBeGreaterThan(0);
+      const longer = own.filter(one => stayed(one) > DEADLINE * 1000 + SLACK_MS);
+      expect(longer.map(one => `${stayed(one)} ms: ${JSON.stringify(one.order)}`)).toEqual([]);
     });
 
     it('cleanup removes what is left, and the nodes are as before', { timeout: 600_000 }, async () => {
@@ -159,11 +170,10 @@ async function judge(order: Order, run: Started, hit: number, at: number, lost: 
   clearTimeout(hangs);
   const strike = STRIKES.find(one => one.name === order.way);
   const id = run.run;
-  const outcome: Outcome = { order, run: id, hit, code, stderr: run.stderr, cleanMs: 0 };
+  const outcome: Outcome = { order, run: id, hit, at, code, stderr: run.stderr };
   outcomes.push(outcome);
   const { objects, rules: left } = await lookAgain();
   const own = id === undefined ? [] : [...(objects.get(id) ?? []), ...(left.get(id) ?? [])];
-  outcome.cleanMs = performance.now() - at;
   if (code === null && !strike?.fatal) outcome.complaint = 'it hung';
   else if (strike?.orderly && hit > 0 && ![strike.orderly.code, 0, 6].includes(code ?? -1))
     outcome.complaint = `it ended with ${code}, not ${strike.orderly.code}`;
@@ -172,19 +182,18 @@ async function judge(order: Order, run: Started, hit: number, at: number, lost: 
     if (own.length > 0) outcome.complaint = `left behind: ${own.join(', ')}`;
   } else if (own.length > 0) {
     lost.push(outcome);
-    await untilRulesGone(outcome, at);
+    await untilRulesGone(outcome);
   } else outcome.objectsBy = 'the run itself';
   if (outcome.complaint) process.stderr.write(`kills: ${outcome.complaint}: ${JSON.stringify(order)}\n`);
 }
 
-async function untilRulesGone(outcome: Outcome, at: number): Promise<void> {
+async function untilRulesGone(outcome: Outcome): Promise<void> {
   const { run = '' } = outcome;
   // Every fourth one is not waited for: cleanup is told its name at once.
   if (Number.parseInt(run, 16) % 4 === 0) {
     const { code, stdout } = await cleanupOf(run);
     const { objects, rules: left } = await lookAgain();
     const own = [...(objects.get(run) ?? []), ...(left.get(run) ?? [])];
-    outcome.cleanMs = performance.now() - at;
     outcome.objectsBy = 'cleanup at once';
     if (code !== 0 || own.length > 0)
       outcome.complaint = `cleanup ended with ${code} and left ${own.join(', ')} (${stdout})`;
@@ -192,9 +201,8 @@ async function untilRulesGone(outcome: Outcome, at: number): Promise<void> {
   }
   for (;;) {
     const left = (await rulesAgain()).get(run) ?? [];
-    outcome.cleanMs = performance.now() - at;
     if (left.length === 0) return;
-    if (outcome.cleanMs > DEADLINE * 1000 + SLACK_MS) {
+    if (performance.now() - outcome.at > DEADLINE * 1000 + SLACK_MS) {
       outcome.complaint = `still there after the deadline: ${left.join(', ')}`;
       return;
     }
