@@ -41,6 +41,7 @@ table="trace_svc_$TS_RUN"
 tag="trace-svc:$TS_RUN"
 pids=""
 cleaned=""
+drained=""
 
 say() { printf '@%s\n' "$*"; }
 step() { say "step $*"; }
@@ -68,10 +69,10 @@ nft_tables() {
 
 # Every iptables that could hold a rule of ours: `PROGRAM`, one a line.
 raw_programs() {
-  nft_tables >"$dir/tables"
+  tables=$(nft_tables)
   for family in 4 6; do
     if legacy_tables $family | grep -qx raw; then program legacy $family; fi
-    if grep -qx "ip${family#4} raw" "$dir/tables"; then program nft $family; fi
+    if printf '%s\n' "$tables" | grep -qx "ip${family#4} raw"; then program nft $family; fi
   done
 }
 
@@ -87,11 +88,10 @@ raw_rules() { # program tag
 # time (we and the guard) would take somebody else's.
 remove_raw() {
   for command in $(raw_programs); do
-    raw_rules "$command" "$tag" >"$dir/tagged"
-    while read -r chain spec; do
+    raw_rules "$command" "$tag" | while read -r chain spec; do
       # shellcheck disable=SC2086 # the words of a rule, read back
       "$command" -w 5 -t raw -D "$chain" $spec 2>/dev/null
-    done <"$dir/tagged"
+    done
   done
 }
 
@@ -123,10 +123,18 @@ knows_logger() { # 2|10
 end_starting_reader() {
   reader_lives || return 1
   ! grep -q listening "$dir/nflog.err" 2>/dev/null || return 1
-  kill -9 "$(cat "$dir/reader")" 2>/dev/null
-  looks=0
-  while reader_lives && [ $looks -lt 40 ]; do wait "$(cat "$dir/reader")" 2>/dev/null || sleep 0.05; looks=$((looks + 1)); done
+  starting=$(cat "$dir/reader")
+  kill -9 "$starting" 2>/dev/null
+  await_end "$starting"
 }
+
+# A child, or a process of whoever cannot wait for it any more.
+await_end() { # pid
+  looks=0
+  until has_ended "$1" || [ $looks -ge 40 ]; do sleep 0.05; looks=$((looks + 1)); done
+}
+
+has_ended() { wait "$1" 2>/dev/null; ! kill -0 "$1" 2>/dev/null; }
 
 reader_lives() { kill -0 "$(cat "$dir/reader" 2>/dev/null || echo none)" 2>/dev/null; }
 
@@ -154,30 +162,43 @@ remove_made_tables() {
   done
 }
 
+take_out() {
+  # Started only now, by whoever was killed, it made itself the logger after that was put back.
+  if reader_lives; then rm -f "$dir/restored" "$dir/unrestored"; fi
+  end_starting_reader
+  # Nobody else knows what the logger was, and there may be little time: it goes first. After an orderly run the rules do: while they
+  # trace, their lines are for our reader, not for the kernel's log.
+  [ -n "$drained" ] || restore_nf_log
+  reader=$(cat "$dir/reader" 2>/dev/null)
+  # The table goes with the process that owns it.
+  for pid in $pids; do [ "$pid" = "$reader" ] || kill "$pid" 2>/dev/null; done
+  for pid in $pids; do [ "$pid" = "$reader" ] || await_end "$pid"; done
+  if [ -s "$dir/raw" ]; then remove_raw; remove_made_tables; fi
+  restore_nf_log
+  if [ -n "$reader" ]; then kill "$reader" 2>/dev/null; await_end "$reader"; fi
+  # Whoever was told to start it may be dead, and it only begins now.
+  if end_starting_reader; then rm -f "$dir/restored" "$dir/unrestored"; restore_nf_log; fi
+  unlock_log
+  : >"$dir/taken"
+}
+
 cleanup() {
   [ -z "$cleaned" ] || return 0
-  cleaned=yes
+  cleaned=yes; drained=""
   # Nobody may hear us any more.
   trap '' INT TERM HUP PIPE
   exec 3>&- 2>/dev/null || true
-  step taking out
-  end_starting_reader
-  restore_nf_log
-  # The table goes with the process that owns it.
-  for pid in $pids; do kill "$pid" 2>/dev/null; done
-  for pid in $pids; do wait "$pid" 2>/dev/null; done
-  if [ -s "$dir/raw" ]; then remove_raw; remove_made_tables; fi
-  # Whoever was told to start it may be dead, and it only begins now.
-  if end_starting_reader; then rm -f "$dir/restored"; restore_nf_log; fi
-  unlock_log
+  [ -e "$dir/taken" ] || { step taking out; take_out; }
   step looking back
   verify
   rm -rf "$dir"
 }
 
-# The same from outside, when whoever should have done it may be dead: its processes are those it wrote down.
+# The same from outside, when whoever should have done it may be dead: its processes are those it wrote down. One that is not would put in
+# again what we take out.
 clean_up_after() {
   [ -d "$dir" ] || return 0
+  kill -9 "$(cat "$dir/main" 2>/dev/null || echo none)" 2>/dev/null
   pids=$(cat "$dir/pids" 2>/dev/null); cleaned=""
   cleanup
 }
@@ -709,13 +730,12 @@ drain() {
     if [ "$now" = "$before" ]; then same=$((same + 1)); else same=0; fi
     before=$now; looks=$((looks + 1))
   done
-  if [ "$TS_LOG" = nflog ]; then
-    still_read
-    restore_nf_log
-    kill -INT "$log_pid" 2>/dev/null; wait "$log_pid" 2>/dev/null
-    unlock_log
-    sed -n 's/^\([1-9][0-9]*\) packets dropped by kernel.*/@lost tcpdump: \1 packets dropped by the kernel/p' "$dir/nflog.err"
-  fi
+  drained=yes
+}
+
+# When nothing writes any more: every line is whole.
+pass_on() {
+  [ "$TS_LOG" != nflog ] || sed -n 's/^\([1-9][0-9]*\) packets dropped by kernel.*/@lost tcpdump: \1 packets dropped by the kernel/p' "$dir/nflog.err"
   [ ! -s "$dir/nflog.out" ] || ip -o link 2>/dev/null | sed -n 's/^\([0-9]*\): \([^:@]*\).*/@p # ifindex \1 \2/p'
   passed_on nflog p . $((TS_BUDGET * 12))
   passed_on kmsg k 'TRACE: ' "$TS_BUDGET" "1,/trace-svc:$TS_RUN begins/d"
@@ -762,28 +782,41 @@ trace() {
   limits
   step gathering
   evidence
+  [ "$TS_LOG" != nflog ] || still_read
+  step taking out
+  take_out
+  step passing on
+  pass_on
   say finished
   exit 0
 }
 
-# By a trace that was killed with all it had started: the next run may be waiting for the logger.
+# A trace that was killed. What it wrote down stays, for whoever reads back.
 is_abandoned() {
-  [ -s "$dir/nf_log.2" ] && [ ! -e "$dir/restored" ] || return 1
-  for pid in $(cat "$dir/main" "$dir/pids" 2>/dev/null); do ! kill -0 "$pid" 2>/dev/null || return 1; done
+  main=$(cat "$dir/main" 2>/dev/null)
+  [ -n "$main" ] && [ ! -e "$dir/taken" ] && ! kill -0 "$main" 2>/dev/null
 }
+
+# It may be there before the first process of its container comes to look.
+trace_lives() { tr '\0' '\n' 2>/dev/null <"/proc/$(cat "$dir/main" 2>/dev/null || echo none)/environ" | grep -qx TS_ROLE=trace; }
 
 # The container's first process. Restarted after it was killed, it finds what its trace left and removes that first.
 guard_container() {
+  nap=none
   trap 'kill $nap 2>/dev/null; clean_up_after; exit 0' TERM INT
-  # Process numbers of a container that was killed mean nothing here.
-  [ ! -e "$dir/pids" ] || { : >"$dir/pids"; rm -f "$dir/reader" "$dir/main"; }
-  clean_up_after
+  if [ -e "$dir/pids" ] && ! trace_lives; then
+    # Process numbers of a container that was killed mean nothing here.
+    : >"$dir/pids"; rm -f "$dir/reader" "$dir/main" "$dir/taken"
+    # A tcpdump that was not refused may have set the logger, whatever became of it.
+    [ ! -e "$dir/nflog.err" ] || grep -q 'group index' "$dir/nflog.err" || : >>"$dir/reading"
+    ( clean_up_after )
+  fi
   say ready
   sleep "$TS_DEADLINE" & nap=$!
   while kill -0 $nap 2>/dev/null; do
     # An image's sleep may know whole seconds alone.
     sleep 0.25 & wait $! || sleep 1
-    if is_abandoned; then restore_nf_log; fi
+    if is_abandoned; then ( pids=$(cat "$dir/pids" 2>/dev/null); take_out ); fi
   done
   clean_up_after
   exit 0
@@ -794,9 +827,8 @@ end_run() {
   main=$(cat "$dir/main" 2>/dev/null)
   [ -z "$main" ] || kill -TERM "$main" 2>/dev/null
   looks=0
-  while [ -d "$dir" ] && [ $looks -lt 60 ]; do sleep 0.05; looks=$((looks + 1)); done
+  while [ -d "$dir" ] && kill -0 "$main" 2>/dev/null && [ $looks -lt 60 ]; do sleep 0.05; looks=$((looks + 1)); done
   if [ -d "$dir" ]; then
-    kill -9 "$main" 2>/dev/null
     clean_up_after
   else say "removed what run $TS_RUN had put in, by its own cleanup"
   fi

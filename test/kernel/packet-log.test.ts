@@ -4,11 +4,12 @@
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { agentEnvironment } from '../../src/plan/agent.ts';
 
 const AGENT = fileURLToPath(new URL('../../plugin/node-agent.sh', import.meta.url));
 const RUN = 'abcd0000';
+const ROOT = process.getuid?.() === 0;
 
 /** `first A`: the first process of run A's container · `trace A` · `said A LINE`: waits for it · `kills A` · `ends A`. */
 const RUNS = `
@@ -23,7 +24,10 @@ agent() { # run role
   mkdir -p /mnt/$1
   TS_RUN=$1 TS_ROLE=$2 TMPDIR=/mnt/$1 TS_NFT=$(echo "$TS_NFT" | sed "s/${RUN}/$1/g") exec sh '${AGENT}'
 }
-first() { agent $1 guard >/mnt/$1.first </dev/null & }
+first() {
+  agent $1 guard >/mnt/$1.first </dev/null & first=$!
+  until grep -qs @ready /mnt/$1.first; do sleep 0.02; done
+}
 trace() { mkfifo /mnt/$1.in; agent $1 trace </mnt/$1.in >/mnt/$1.out & eval "exec $2>/mnt/$1.in"; }
 said() { looks=0; until grep -qs "^@$2" /mnt/$1.out || [ $looks -gt 1000 ]; do sleep 0.02; looks=$((looks + 1)); done; }
 kills() {
@@ -56,7 +60,7 @@ function said(steps: string): string[] {
   return ran.stdout.trim().split('\n');
 }
 
-test.runIf(process.getuid?.() === 0).each([
+test.runIf(ROOT).each([
   [
     "a run's reader is the logger, and afterwards the node's own is",
     'trace a 4; said a ready; logger; ends a 4; logger; lost a',
@@ -65,6 +69,16 @@ test.runIf(process.getuid?.() === 0).each([
   [
     'what a run set that was killed is put back by the first process of its container',
     'first a; trace a 4; said a ready; kills a; own; logger',
+    ['nf_log_ipv4'],
+  ],
+  [
+    'a first process that comes late leaves the trace alone',
+    'trace a 4; said a ready; first a; ends a 4; logger; lost a; grep -c "^@begin rules" /mnt/a.out',
+    ['nf_log_ipv4', expect.stringMatching(/^[1-9]/)],
+  ],
+  [
+    'and so is all else where the script alone was killed',
+    'first a; trace a 4; said a ready; kill -9 $(cat /mnt/a/*/main); own; logger; until [ -e /mnt/a/*/taken ]; do sleep 0.02; done; nft list tables',
     ['nf_log_ipv4'],
   ],
   [
@@ -83,3 +97,14 @@ test.runIf(process.getuid?.() === 0).each([
     ['nf_log_ipv4', '@lost tcpdump ended before the probes did'],
   ],
 ])('%s', { timeout: 130_000 }, (_, steps, want) => expect(said(steps)).toEqual(want));
+
+describe.runIf(ROOT)('nothing is left where the container is told to end at the step', () => {
+  test.each(['guard set', 'facts known', 'method chosen', 'log open', 'nft started', 'rules in'])('%s', step => {
+    const steps = `first a; trace a 4; said a "step ${step}"; kill -TERM $first; wait $first; logger; nft list tables; ls /mnt/a`;
+    expect(said(steps)).toEqual(['nf_log_ipv4']);
+  });
+  test.each(['draining', 'gathering', 'taking out', 'passing on'])('%s', step => {
+    const steps = `first a; trace a 4; said a ready; echo done >&4; said a "step ${step}"; kill -TERM $first; wait $first; logger; nft list tables; ls /mnt/a`;
+    expect(said(steps)).toEqual(['nf_log_ipv4']);
+  });
+});

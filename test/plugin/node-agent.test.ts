@@ -325,13 +325,13 @@ test.each([
 
 describe('the first process of the container takes a trace for killed', () => {
   test.each([
-    ['when nothing of it is alive', 'echo 999999 >"$dir/main"; echo 999998 >"$dir/pids"', 'yes'],
-    ['not while its script is', 'echo $$ >"$dir/main"; echo 999998 >"$dir/pids"', 'no'],
-    ['not while its reader is', 'echo 999999 >"$dir/main"; echo $$ >"$dir/pids"', 'no'],
-    ['not when it has put back the logger', 'echo 999999 >"$dir/main"; : >"$dir/restored"', 'no'],
+    ['when its script is dead', 'echo 999999 >"$dir/main"; echo $$ >"$dir/pids"', 'yes'],
+    ['not while its script is alive', 'echo $$ >"$dir/main"', 'no'],
+    ['not when there is none, or it has just gone', ':', 'no'],
+    ['not when all was taken out', 'echo 999999 >"$dir/main"; : >"$dir/taken"', 'no'],
   ])('%s', (_, prepare, want) => {
     const script = `${prepare}; if is_abandoned; then echo yes; else echo no; fi`;
-    expect(run(script, ['is_abandoned'], { 'nf_log.2': 'nf_log_ipv4' })).toEqual([want]);
+    expect(run(script, ['is_abandoned'], {})).toEqual([want]);
   });
 });
 
@@ -425,15 +425,38 @@ describe('what the limit left out', () => {
   ])('%s', (_, said, want) => expect(said()).toEqual(want));
 });
 
+describe('what is taken out first', () => {
+  const fakes = `
+: >"$dir/raw"; echo rule >"$dir/raw"; pids=$(sleep 60 >/dev/null & echo $!); reader_lives() { false; }
+restore_nf_log() { [ -e "$dir/restored" ] || echo logger; : >"$dir/restored"; }
+remove_raw() { ! kill -0 $pids 2>/dev/null && echo table; echo rules; }; remove_made_tables() { :; }`;
+  test.each([
+    ['after an orderly run, the rules: their lines are not for the kernel log', 'yes', ['table', 'rules', 'logger']],
+    ['when there may be no time, the logger, which nobody else knows', '', ['logger', 'table', 'rules']],
+  ])('%s', (_, drained, want) => {
+    const parts = ['take_out', 'end_starting_reader', 'await_end', 'has_ended', 'unlock_log'];
+    expect(run(`drained=${drained}; ${fakes}; take_out`, parts, {})).toEqual(want);
+  });
+});
+
 describe('a reader of the packet log, when its run is ended', () => {
   /** The reader makes itself the logger a moment after it was started, and then says that it listens. */
   const script = (listens: string) => `
-nf_log=$dir; awk() { false; }; table=t; tag=t; pids=""; cleaned=""; step() { :; }; say() { :; }; raw_programs() { :; }
+nf_log=$dir; awk() { false; }; table=t; tag=t; pids=""; cleaned=""; drained=""; step() { :; }; say() { :; }; raw_programs() { :; }
 ( ${listens}; exec sleep 5 ) & echo $! >"$dir/reader"; pids=$!
 until [ -e "$dir/begun" ]; do sleep 0.01; done
 keep=$dir; rm() { [ "$1" = -rf ] || command rm "$@"; }
 cleanup; sleep 0.5; command cat "$keep/2"; echo`;
-  const parts = ['cleanup', 'end_starting_reader', ...RESTORE, 'unlock_log', 'verify'];
+  const parts = [
+    'cleanup',
+    'take_out',
+    'end_starting_reader',
+    'await_end',
+    'has_ended',
+    ...RESTORE,
+    'unlock_log',
+    'verify',
+  ];
   const files = { 'nf_log.2': 'nf_log_ipv4', 'nf_log.10': 'nf_log_ipv6', 2: 'nf_log_ipv4', 10: 'nf_log_ipv6' };
   test.each([
     ['starts only then', 'trap "" TERM; : >"$dir/begun"; sleep 0.3; echo nfnetlink_log >"$dir/2"'],
